@@ -1,0 +1,234 @@
+// Finds every kernels/*/*.check.ts and runs its cases: outputs are filled with NaN, guard words stand behind each buffer, inputs must stay
+// untouched, two runs must give the same bits, and the result must agree with the f64 reference within the check's tolerance.
+import { readdirSync } from "node:fs";
+import type { Check, DType, Numbers, Results, Values, Variant } from "../kernels/kernel.ts";
+import { dtypeBytes } from "../kernels/kernel.ts";
+import { type Choice, type Device, GPU_BUFFER, writeBytes } from "../engine/device.ts";
+import { Rng } from "../engine/rng.ts";
+import { decode, encode, fromHalf, toHalf, type TypedArray } from "../engine/tensor.ts";
+
+const GUARD = 16;
+const guardWord = 0x7fc0dead;
+
+export interface Found {
+  readonly name: string;
+  readonly check: Check;
+}
+
+/** All checks of the kernels folder, by file name. */
+export async function findChecks(filter = ""): Promise<Found[]> {
+  const root = new URL("../kernels/", import.meta.url);
+  const found: Found[] = [];
+  for (const folder of readdirSync(root, { withFileTypes: true })) {
+    if (!folder.isDirectory() || folder.name === "lib") continue;
+    for (const file of readdirSync(new URL(`${folder.name}/`, root))) {
+      if (!file.endsWith(".check.ts")) continue;
+      const name = file.replace(".check.ts", "");
+      if (filter && !name.startsWith(filter) && !folder.name.startsWith(filter)) continue;
+      const module = (await import(new URL(`${folder.name}/${file}`, root).href)) as { default: Check | Check[] };
+      for (const check of [module.default].flat()) found.push({ name: check.kernel.name, check });
+    }
+  }
+  return found;
+}
+
+/** A case as people type it: "rows=3,C=100". */
+export function caseName(c: Numbers): string {
+  return Object.entries(c)
+    .map(([k, v]) => `${k}=${v}`)
+    .join(",");
+}
+
+/** Variants that the device and the numbers allow; the plain one always. */
+export function variantsFor(device: Device, check: Check, c: Numbers, dtypes: Record<string, DType>): Variant[] {
+  const params = { ...c };
+  return check.kernel.variants.filter(
+    (v) =>
+      (v.needs ?? []).every((f) => device.capabilities.features.has(f)) &&
+      Object.entries(v.dtypes ?? {}).every(([name, allowed]) => allowed.includes(dtypes[name] ?? "f32")) &&
+      (v.when?.(params, device.capabilities) ?? true),
+  );
+}
+
+/** Element types to run a check with: all f32, and what it lists, as far as the adapter allows. */
+export function typings(device: Device, check: Check): Record<string, DType>[] {
+  const base: Record<string, DType> = {};
+  for (const [name, type] of Object.entries(check.kernel.types)) base[name] = typeof type === "string" ? type : type.dtypes[0];
+  const half = device.capabilities.features.has("shader-f16");
+  return [base, ...(check.dtypes ?? []).map((d) => ({ ...base, ...d }))].filter((d) => half || !Object.values(d).includes("f16"));
+}
+
+/** A case ready to dispatch. */
+export interface Prepared {
+  readonly choice: Choice;
+  readonly inputs: Values;
+  readonly buffers: Map<string, GPUBuffer>;
+  readonly dispatch: (pass: GPUComputePassEncoder) => void;
+  readonly reset: () => void;
+  readonly destroy: () => void;
+}
+
+/** Makes buffers, data and pipeline of one case and variant. */
+export async function prepare(device: Device, check: Check, c: Numbers, dtypes: Record<string, DType>, variant: Variant, seed = 1): Promise<Prepared> {
+  const { kernel } = check;
+  const inputs = roundInputs(check.inputs(c, new Rng(seed, caseName(c))), dtypes);
+  const params: Numbers = {};
+  for (const name of Object.keys(kernel.params)) {
+    const value = c[name] ?? (inputs[name] as number);
+    if (typeof value !== "number") throw new Error(`${kernel.name}: the check gives no number for parameter "${name}"`);
+    params[name] = value;
+  }
+  const only = { ...kernel, variants: [variant] };
+  const choice = device.choose(only, params, dtypes);
+  const compiled = await device.compile(choice);
+  const sizes = check.outputs(c);
+  const buffers = new Map<string, GPUBuffer>();
+  const contents = new Map<string, Uint8Array>();
+  for (const name of [...kernel.reads, ...kernel.writes]) {
+    const type = dtypes[name] ?? "f32";
+    const given = inputs[name] as TypedArray | undefined;
+    const isWrite = (kernel.writes as readonly string[]).includes(name);
+    const size = given?.length ?? sizes[name];
+    if (size === undefined) throw new Error(`${kernel.name}: the check gives nothing for "${name}"`);
+    const bytes = withGuard(size, type, given, isWrite);
+    contents.set(name, bytes);
+    const buffer = device.raw.createBuffer({ size: bytes.length, usage: GPU_BUFFER.STORAGE | GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST, label: name });
+    buffers.set(name, buffer);
+  }
+  const reset = () => {
+    for (const [name, bytes] of contents) device.raw.queue.writeBuffer(buffers.get(name)!, 0, bytes as Uint8Array<ArrayBuffer>);
+  };
+  reset();
+  const entries: GPUBindGroupEntry[] = [...buffers.values()].map((buffer, binding) => ({ binding, resource: { buffer } }));
+  const names = Object.keys(kernel.params);
+  const uniform = device.raw.createBuffer({ size: Math.max(16, Math.ceil(names.length / 4) * 16), usage: GPU_BUFFER.UNIFORM | GPU_BUFFER.COPY_DST });
+  if (names.length) {
+    writeBytes(device.raw.queue, uniform, 0, packed(kernel.params, params));
+    entries.push({ binding: entries.length, resource: { buffer: uniform } });
+  }
+  const group = device.raw.createBindGroup({ layout: compiled.layout, entries });
+  const [x, y = 1, z = 1] = choice.grid;
+  return {
+    choice,
+    inputs,
+    buffers,
+    reset,
+    dispatch: (pass) => {
+      pass.setPipeline(compiled.pipeline);
+      pass.setBindGroup(0, group);
+      pass.dispatchWorkgroups(x, y, z);
+    },
+    destroy: () => {
+      for (const b of [...buffers.values(), uniform]) b.destroy();
+    },
+  };
+}
+
+/** Runs one case twice and compares. Returns the error, or throws one line that says what is wrong. */
+export async function runCase(device: Device, check: Check, c: Numbers, dtypes: Record<string, DType>, variant: Variant): Promise<number> {
+  const p = await prepare(device, check, c, dtypes, variant);
+  try {
+    const first = await runOnce(device, p);
+    const second = await runOnce(device, p);
+    for (const [name, bytes] of first) {
+      if (!equalBytes(bytes, second.get(name)!)) throw new Error(`"${name}" differs between two runs`);
+    }
+    return compare(check, c, dtypes, p.inputs, first);
+  } finally {
+    p.destroy();
+  }
+}
+
+async function runOnce(device: Device, p: Prepared): Promise<Map<string, ArrayBuffer>> {
+  p.reset();
+  const encoder = device.raw.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  p.dispatch(pass);
+  pass.end();
+  device.raw.queue.submit([encoder.finish()]);
+  const names = [...p.buffers.keys()];
+  const words = await device.readRanges(names.map((n) => ({ buffer: p.buffers.get(n)!, offset: 0, dtype: "u32", size: p.buffers.get(n)!.size / 4 })));
+  return new Map(names.map((n, i) => [n, words[i].buffer as ArrayBuffer]));
+}
+
+function compare(check: Check, c: Numbers, dtypes: Record<string, DType>, inputs: Values, got: Map<string, ArrayBuffer>): number {
+  const { kernel } = check;
+  const sizes = check.outputs(c);
+  for (const name of [...kernel.reads, ...kernel.writes]) {
+    const isWrite = (kernel.writes as readonly string[]).includes(name);
+    const type = dtypes[name] ?? "f32";
+    const given = inputs[name] as TypedArray | undefined;
+    const want = withGuard(isWrite ? sizes[name] : given!.length, type, given, isWrite);
+    const from = isWrite ? (sizes[name] * dtypeBytes[type] + 3) & ~3 : 0;
+    if (!equalBytes(want.slice(from).buffer, got.get(name)!.slice(from))) {
+      throw new Error(isWrite ? `something was written behind the end of "${name}"` : `the input "${name}" was changed`);
+    }
+  }
+  const want: Results = check.reference(c, inputs);
+  let worst = 0;
+  for (const name of kernel.writes) {
+    if (!want[name]) throw new Error(`the check's reference gives no "${name}"`);
+    const type = dtypes[name] ?? "f32";
+    const values = decode(got.get(name)!, type, sizes[name]);
+    worst = Math.max(worst, errorOf(name, values, want[name]));
+  }
+  const half = Object.values(dtypes).includes("f16");
+  const limit = half ? (check.tolerance.f16 ?? check.tolerance.f32) : check.tolerance.f32;
+  if (!(worst <= limit)) throw new Error(`error ${worst.toExponential(2)} is over the limit ${limit}`);
+  return worst;
+}
+
+function errorOf(name: string, got: ArrayLike<number>, want: Float64Array | Uint32Array): number {
+  if (got.length !== want.length) throw new Error(`"${name}": the reference has ${want.length} values, the output ${got.length}`);
+  if (want instanceof Uint32Array) {
+    const i = want.findIndex((v, j) => v !== got[j]);
+    if (i >= 0) throw new Error(`"${name}"[${i}] is ${got[i]} but must be ${want[i]}`);
+    return 0;
+  }
+  const rms = Math.sqrt(want.reduce((a, v) => a + v * v, 0) / want.length);
+  let worst = 0;
+  for (let i = 0; i < want.length; i++) {
+    if (got[i] === want[i]) continue;
+    if (!Number.isFinite(got[i])) throw new Error(`"${name}"[${i}] is ${got[i]} but must be ${want[i]}`);
+    worst = Math.max(worst, Math.abs(got[i] - want[i]) / (Math.abs(want[i]) + rms || 1));
+  }
+  return worst;
+}
+
+/** f16 bindings are rounded before the reference sees them, so that only arithmetic is judged. */
+function roundInputs(values: Values, dtypes: Record<string, DType>): Values {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, v]) => [name, dtypes[name] === "f16" && v instanceof Float32Array ? v.map((x) => fromHalf(toHalf(x))) : v]),
+  );
+}
+
+function withGuard(size: number, type: DType, given: TypedArray | undefined, isWrite: boolean): Uint8Array {
+  const length = Math.ceil((size * dtypeBytes[type]) / 16) * 16;
+  const words = new Uint32Array(length / 4 + GUARD).fill(guardWord);
+  const bytes = new Uint8Array(words.buffer);
+  const data = given ? encode(given, type) : isWrite ? nan(size, type) : undefined;
+  if (data) bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  return bytes;
+}
+
+function nan(size: number, type: DType): TypedArray {
+  if (type === "f32") return new Float32Array(size).fill(Number.NaN);
+  return type === "f16" ? new Uint16Array(size).fill(0x7e01) : new Uint32Array(size).fill(0xdeadbeef);
+}
+
+function packed(types: Readonly<Record<string, string>>, params: Numbers): Uint32Array {
+  const view = new DataView(new ArrayBuffer(Object.keys(types).length * 4));
+  Object.entries(types).forEach(([name, type], i) => {
+    if (type === "f32") view.setFloat32(i * 4, params[name], true);
+    else view.setInt32(i * 4, params[name] | 0, true);
+  });
+  return new Uint32Array(view.buffer);
+}
+
+function equalBytes(a: ArrayBufferLike, b: ArrayBufferLike): boolean {
+  if (a.byteLength !== b.byteLength) return false;
+  const x = new Uint32Array(a as ArrayBuffer);
+  const y = new Uint32Array(b as ArrayBuffer);
+  for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) return false;
+  return true;
+}

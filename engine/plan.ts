@@ -1,0 +1,279 @@
+// A plan is a tape made runnable: pipelines compiled together, activations given memory from first and last use, bind groups kept,
+// numbers in one uniform arena. A run is one submit.
+import { findNan } from "../kernels/find_nan/find_nan.ts";
+import { type Compiled, type Device, GPU_BUFFER, stored, writeBytes } from "./device.ts";
+import { WorldlineError } from "./errors.ts";
+import { measure, type Profile } from "./profile.ts";
+import type { Launch, Scalar, Tape } from "./tape.ts";
+import { encode, type Storage, type Tensor, type TypedArray } from "./tensor.ts";
+
+export interface Bound {
+  readonly launch: Launch;
+  readonly compiled: Compiled;
+  readonly group: GPUBindGroup;
+}
+
+interface Slot {
+  bytes: number;
+  freeAfter: number;
+}
+
+/** One word of the uniform arena that follows a scalar. */
+interface Word {
+  readonly scalar: Scalar;
+  readonly index: number;
+  readonly type: string;
+}
+
+export class Plan {
+  readonly device: Device;
+  readonly bound: Bound[] = [];
+  /** Bytes of activations, shared by lifetime, and what they would take without sharing. */
+  activationBytes = 0;
+  unsharedBytes = 0;
+  /** Host milliseconds spent encoding and submitting, and runs so far. */
+  hostTime = 0;
+  runs = 0;
+  private readonly inputs: ReadonlyMap<string, Tensor>;
+  private readonly scalars: ReadonlyMap<string, Scalar>;
+  private readonly words: Word[] = [];
+  private places = new Map<Tensor, Storage>();
+  private buffers: GPUBuffer[] = [];
+  private uniforms!: { buffer: GPUBuffer; bytes: ArrayBuffer };
+  private dirty = true;
+  private check: { first: Tensor; launches: Launch[] } | undefined;
+
+  private constructor(tape: Tape) {
+    this.device = tape.device;
+    this.inputs = tape.inputs;
+    this.scalars = tape.scalars;
+  }
+
+  /** Compiles and places a tape; see Tape.plan. */
+  static async make(tape: Tape): Promise<Plan> {
+    const plan = new Plan(tape);
+    const { device } = tape;
+    const launches = device.debug >= 4 ? plan.addChecks(tape.launches) : tape.launches;
+    const results = await Promise.allSettled(launches.map((l) => device.compile(l.choice)));
+    const problems = [...new Set(results.flatMap((r) => (r.status === "rejected" ? [(r.reason as Error).message] : [])))];
+    if (problems.length) throw new WorldlineError(problems.join("\n"));
+    const compiled = results.map((r) => (r as PromiseFulfilledResult<Compiled>).value);
+    plan.place(launches, tape.kept);
+    plan.bind(launches, compiled);
+    return plan;
+  }
+
+  /** Puts a NaN search after every launch that writes f32. */
+  private addChecks(launches: readonly Launch[]): Launch[] {
+    const first = this.device.tensor([1], { dtype: "u32", name: "first NaN", kind: "other", data: new Uint32Array([0xffffffff]) });
+    this.check = { first, launches: [...launches] };
+    return launches.flatMap((launch, index) => {
+      const reads = launch.choice.kernel.reads.length;
+      const written = launch.tensors.slice(reads).filter((t) => t.dtype === "f32");
+      const checks = written.map((x): Launch => {
+        const params = { n: x.size, launch: index };
+        const choice = this.device.choose(findNan, params, { x: "f32", first: "u32" });
+        return { choice, tensors: [x, first], params: [x.size, index], scope: "check", origin: launch.origin };
+      });
+      return [launch, ...checks];
+    });
+  }
+
+  /** Gives every activation a slot: a slot is free again after the last launch that uses its tensor. */
+  private place(launches: readonly Launch[], kept: ReadonlySet<Tensor>): void {
+    const first = new Map<Tensor, number>();
+    const last = new Map<Tensor, number>();
+    launches.forEach((l, i) => {
+      for (const t of l.tensors) {
+        if (t.root.storage) continue;
+        if (!first.has(t.root)) first.set(t.root, i);
+        last.set(t.root, kept.has(t.root) ? Number.POSITIVE_INFINITY : i);
+      }
+    });
+    const slots: Slot[] = [];
+    const slotOf = new Map<Tensor, Slot>();
+    for (const [t, begin] of first) {
+      this.unsharedBytes += t.bytes;
+      const slot = takeSlot(slots, t.bytes, begin);
+      slot.freeAfter = last.get(t)!;
+      slotOf.set(t, slot);
+    }
+    const buffers = slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
+    this.buffers.push(...buffers);
+    this.activationBytes = slots.reduce((a, s) => a + s.bytes, 0);
+    for (const [t, slot] of slotOf) this.places.set(t, { buffer: buffers[slots.indexOf(slot)], offset: 0 });
+  }
+
+  /** Where a tensor's bytes are in this plan. */
+  private placeOf(t: Tensor): Storage {
+    const place = t.storage ?? t.root.storage ?? this.places.get(t.root);
+    if (!place) throw new WorldlineError(`${t.name} is not part of this plan; record it on the same tape before planning`);
+    return place;
+  }
+
+  private bind(launches: readonly Launch[], compiled: readonly Compiled[]): void {
+    const { raw } = this.device;
+    const step = raw.limits.minUniformBufferOffsetAlignment;
+    const offsets: number[] = [];
+    let end = 0;
+    for (const l of launches) {
+      offsets.push(end);
+      end += Math.ceil(Math.max(16, l.params.length * 4) / step) * step;
+    }
+    const size = Math.max(16, end);
+    const buffer = raw.createBuffer({ size, usage: GPU_BUFFER.UNIFORM | GPU_BUFFER.COPY_DST, label: "params" });
+    this.uniforms = { buffer, bytes: new ArrayBuffer(size) };
+    launches.forEach((launch, i) => {
+      this.packParams(launch, offsets[i]);
+      const entries: GPUBindGroupEntry[] = launch.tensors.map((t, binding) => {
+        const { buffer, offset } = this.placeOf(t);
+        return { binding, resource: { buffer, offset, size: Math.max(16, Math.ceil(t.bytes / 16) * 16) } };
+      });
+      const bytes = Math.ceil(Math.max(16, launch.params.length * 4) / 16) * 16;
+      if (launch.params.length) entries.push({ binding: entries.length, resource: { buffer, offset: offsets[i], size: bytes } });
+      this.limitCheck(launch);
+      const group = raw.createBindGroup({ layout: compiled[i].layout, entries, label: launch.choice.key });
+      this.bound.push({ launch, compiled: compiled[i], group });
+    });
+  }
+
+  private limitCheck(launch: Launch): void {
+    const most = this.device.raw.limits.maxStorageBufferBindingSize;
+    const large = launch.tensors.find((t) => t.bytes > most);
+    if (large) {
+      throw new WorldlineError(
+        `${launch.choice.key}: ${large.name} (${large.shape.join(", ")}) takes ${large.bytes} bytes but one binding holds ${most}; use a smaller batch or split it by rows`,
+      );
+    }
+  }
+
+  private packParams(launch: Launch, offset: number): void {
+    const types = Object.values(launch.choice.kernel.params);
+    launch.params.forEach((p, i) => {
+      const index = offset / 4 + i;
+      if (typeof p === "number") this.setWord(index, types[i], p);
+      else this.words.push({ scalar: p, index, type: types[i] });
+    });
+  }
+
+  private setWord(index: number, type: string, value: number): void {
+    const view = new DataView(this.uniforms.bytes);
+    if (type === "f32") view.setFloat32(index * 4, value, true);
+    else view.setInt32(index * 4, value | 0, true);
+  }
+
+  /** Fills an input. */
+  write(name: string, data: TypedArray): this {
+    const t = this.inputs.get(name);
+    if (!t) throw new WorldlineError(`plan.write: there is no input "${name}"; this plan has ${[...this.inputs.keys()].join(", ") || "none"}`);
+    if (data.length !== t.size) throw new WorldlineError(`plan.write: "${name}" (${t.shape.join(", ")}) takes ${t.size} values but ${data.length} were given`);
+    const { buffer, offset } = stored(t);
+    writeBytes(this.device.raw.queue, buffer, offset, encode(data, t.dtype));
+    return this;
+  }
+
+  /** Sets a scalar for the runs that follow. */
+  set(name: string, value: number): this {
+    const s = this.scalars.get(name);
+    if (!s) throw new WorldlineError(`plan.set: there is no scalar "${name}"; this plan has ${[...this.scalars.keys()].join(", ") || "none"}`);
+    if (s.value !== value) {
+      s.value = value;
+      this.dirty = true;
+    }
+    return this;
+  }
+
+  /** Submits one run; does not wait for it. */
+  run(): this {
+    const begin = this.device.host.now();
+    this.flushParams();
+    if (this.device.debug >= 2) for (const b of this.bound) this.device.host.log(describeLaunch(b.launch));
+    const encoder = this.device.raw.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const { launch, compiled, group } of this.bound) {
+      const [x, y = 1, z = 1] = launch.choice.grid;
+      pass.setPipeline(compiled.pipeline);
+      pass.setBindGroup(0, group);
+      pass.dispatchWorkgroups(x, y, z);
+    }
+    pass.end();
+    this.device.lastWork = `a plan of ${this.bound.length} launches, first ${this.bound[0]?.launch.choice.key ?? "none"}`;
+    this.device.raw.queue.submit([encoder.finish()]);
+    this.hostTime += this.device.host.now() - begin;
+    this.runs++;
+    return this;
+  }
+
+  /** Writes changed scalars into the uniform arena. */
+  flushParams(): void {
+    if (!this.dirty) return;
+    for (const w of this.words) this.setWord(w.index, w.type, w.scalar.value);
+    this.device.raw.queue.writeBuffer(this.uniforms.buffer, 0, this.uniforms.bytes);
+    this.dirty = false;
+  }
+
+  /** Results of the last run; waits for it. Activations must have been kept on the tape. */
+  async read(...tensors: Tensor[]): Promise<(Float32Array | Uint32Array)[]> {
+    const out = await this.device.readRanges(tensors.map((t) => ({ ...this.placeOf(t), dtype: t.dtype, size: t.size })));
+    if (this.check) await this.reportNaN();
+    return out;
+  }
+
+  /** One number of the last run; waits for it. */
+  async readNumber(t: Tensor): Promise<number> {
+    return (await this.read(t))[0][0];
+  }
+
+  private async reportNaN(): Promise<void> {
+    const { first, launches } = this.check!;
+    const index = (await this.device.read(first))[0][0];
+    if (index >= launches.length) return;
+    const l = launches[index];
+    const frames = (l.origin.stack ?? "").split("\n").slice(2).filter((line) => !/engine\/(tape|ops)/.test(line));
+    const caller = frames[0]?.trim() ?? "";
+    throw new WorldlineError(`the first NaN or infinity came from launch ${index}, ${describeLaunch(l)}, recorded ${caller}`);
+  }
+
+  /** Time by launch over `runs` runs, by timestamps where the adapter has them. */
+  profile(runs = 3): Promise<Profile> {
+    this.flushParams();
+    return measure(this.device, this.bound, runs);
+  }
+
+  /** Every launch with its shapes, one a line. */
+  print(): string {
+    return this.bound.map((b) => describeLaunch(b.launch)).join("\n");
+  }
+
+  /** Frees the activations and numbers of this plan; the plan must not run afterwards. */
+  destroy(): void {
+    for (const b of this.buffers) this.device.release(b, "activations");
+    for (const t of this.inputs.values()) this.device.release(stored(t).buffer, "inputs");
+    this.uniforms.buffer.destroy();
+    this.buffers = [];
+  }
+}
+
+function takeSlot(slots: Slot[], bytes: number, begin: number): Slot {
+  const free = slots.filter((s) => s.freeAfter < begin);
+  const fitting = free.filter((s) => s.bytes >= bytes).sort((a, b) => a.bytes - b.bytes)[0];
+  const slot = fitting ?? free.sort((a, b) => b.bytes - a.bytes)[0];
+  if (slot) {
+    slot.bytes = Math.max(slot.bytes, bytes);
+    return slot;
+  }
+  const fresh = { bytes, freeAfter: -1 };
+  slots.push(fresh);
+  return fresh;
+}
+
+function describeLaunch(l: Launch): string {
+  const { kernel } = l.choice;
+  const names = [...kernel.reads, ...kernel.writes];
+  const shapes = l.tensors.map((t, i) => `${names[i]} (${t.shape.join(", ")})`).join(" ");
+  const numbers = Object.keys(kernel.params).map((name, i) => {
+    const p = l.params[i];
+    return `${name}=${typeof p === "number" ? p : p.value}`;
+  });
+  return `${l.choice.key} [${l.choice.grid.join("x")}] ${l.scope ? `${l.scope}: ` : ""}${shapes} ${numbers.join(" ")}`;
+}

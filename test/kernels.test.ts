@@ -1,0 +1,36 @@
+// Every kernel, variant, element type and case against its f64 reference. Rerun one with: npm test -- rmsnorm:rows=3,C=100
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { caseName, findChecks, runCase, typings, variantsFor } from "../bench/checks.ts";
+import { openDevice } from "../engine/node.ts";
+
+const [only = "", wanted = ""] = (process.env.WORLDLINE_TEST_FILTER ?? process.argv[2] ?? "").split(":");
+const device = await openDevice();
+const checks = await findChecks(only);
+
+for (const { name, check } of checks) {
+  test(name, async () => {
+    const seen = new Set<string>();
+    for (const c of check.cases) {
+      if (wanted && caseName(c) !== wanted) continue;
+      for (const dtypes of typings(device, check)) {
+        for (const variant of variantsFor(device, check, c, dtypes)) {
+          seen.add(variant.name);
+          try {
+            await runCase(device, check, c, dtypes, variant);
+          } catch (cause) {
+            const types = Object.values(dtypes).includes("f16") ? ` ${JSON.stringify(dtypes)}` : "";
+            throw new Error(`${name}:${variant.name}${types}: ${(cause as Error).message}\n    rerun: npm test -- ${name}:${caseName(c)}`);
+          }
+        }
+      }
+    }
+    for (const v of check.kernel.variants) if (!wanted && !seen.has(v.name)) console.log(`skipped on this adapter: ${name}:${v.name}`);
+  });
+}
+
+test("every kernel folder has a check", async () => {
+  assert.ok(only || checks.length > 0);
+});
+
+test.run();
