@@ -33,6 +33,8 @@ export interface OpenOptions {
   toggles?: string[];
   /** The caller's own WebGPU instance, asked before anything else. */
   gpu?: GPU;
+  /** Ask every source in order and find out why each one fails, which is slower; for diagnosis. */
+  explain?: boolean;
 }
 
 /** An open WebGPU instance. `tried` ends with the attempt that worked. */

@@ -3,7 +3,7 @@
 // cache by `doctor --install` and loaded into this process: a plain library stays mapped when dlopened with RTLD_NODELETE, and Dawn's later
 // open of `libvulkan.so.1` is answered by that name.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { open, readFile } from "node:fs/promises";
 import { constants, homedir } from "node:os";
 import { join } from "node:path";
@@ -93,56 +93,69 @@ async function instance(key: string, toggles: string[]): Promise<GPU> {
 }
 
 /**
- * Opens WebGPU: caller's instance, system drivers, then the software drivers in the user's cache.
- * `tried` lists the sources asked, the one that worked last. Throws NoAdapterError, whose message names the command that installs a driver.
+ * Opens WebGPU: caller's instance, system drivers, then the software drivers in the user's cache. A cached driver goes before the system's
+ * while those are what they were when it was installed for want of them. `tried` lists the sources asked, the one that worked last.
+ * Throws NoAdapterError, whose message names the command that installs a driver.
  */
 export async function openGPU(options: OpenOptions = {}): Promise<OpenedGPU> {
   const wanted = options.adapter ?? "auto";
-  const toggles = options.toggles ?? [];
   const tried: Attempt[] = [];
-  const ask = async (what: string, make: () => GPU | Promise<GPU>, why: () => Failure): Promise<OpenedGPU | null> => {
+  const silent: (() => void)[] = [];
+  for (const source of sources(options)) {
+    const { what } = source;
     try {
-      const gpu = await make();
+      const gpu = await source.open();
       const adapter = await askFor(gpu, wanted);
       if (adapter && typeof adapter !== "string") {
         tried.push({ what, result: "ok", detail: describe(adapter.info) });
         return { gpu, adapter, tried };
       }
-      tried.push({ what, ...(adapter ? { result: "refused" as const, detail: adapter } : why()) });
+      const attempt: Attempt = { what, result: adapter ? "refused" : "no driver", detail: adapter ?? "requestAdapter gave null" };
+      tried.push(attempt);
+      const { env } = source;
+      if (!adapter && env) silent.push(() => Object.assign(attempt, explain(env)));
+      if (options.explain) silent.pop()?.();
     } catch (error) {
       tried.push({ what, result: "refused", detail: firstLine(error) });
-    }
-    return null;
-  };
-  if (options.gpu) {
-    const own = options.gpu;
-    const opened = await ask(
-      "the given WebGPU instance",
-      () => own,
-      () => ({ result: "no driver", detail: "requestAdapter gave null" }),
-    );
-    if (opened) return opened;
-  }
-  const system = await ask(
-    "system drivers",
-    () => instance("system", toggles),
-    () => explain(process.env),
-  );
-  if (system) return system;
-  if (wanted !== "hardware" && process.platform === "linux") {
-    for (const driver of cachedDrivers()) {
-      const env = { ...process.env, VK_DRIVER_FILES: driver.icd };
-      const cached = await withDriver(driver, () =>
-        ask(
-          driver.name,
-          () => instance(driver.icd, toggles),
-          () => explain(env),
-        ),
-      );
-      if (cached) return cached;
+    } finally {
+      source.close?.();
     }
   }
+  for (const findOut of silent) findOut();
   throw new NoAdapterError(wanted, tried, remedy(wanted));
+}
+
+interface GPUSource {
+  what: string;
+  open(): GPU | Promise<GPU>;
+  close?(): void;
+  /** The environment in which a child process can ask again to learn why there is no adapter. */
+  env?: NodeJS.ProcessEnv;
+}
+
+function sources({ adapter = "auto", toggles = [], gpu, explain = false }: OpenOptions): GPUSource[] {
+  const system: GPUSource = { what: "system drivers", open: () => instance("system", toggles), env: { ...process.env } };
+  const cached = adapter === "hardware" || process.platform !== "linux" ? [] : cachedDrivers();
+  const sourceOf = (driver: CachedDriver): GPUSource => {
+    const before = process.env.VK_DRIVER_FILES;
+    return {
+      what: driver.name,
+      env: { ...process.env, VK_DRIVER_FILES: driver.icd },
+      open() {
+        process.env.VK_DRIVER_FILES = driver.icd;
+        loadLibraries(driver);
+        return instance(driver.icd, toggles);
+      },
+      close() {
+        if (before === undefined) delete process.env.VK_DRIVER_FILES;
+        else process.env.VK_DRIVER_FILES = before;
+      },
+    };
+  };
+  const now = explain || cached.length === 0 ? "" : systemStamp();
+  const [first, last] = [cached.filter((driver) => driver.system === now), cached.filter((driver) => driver.system !== now)];
+  const own: GPUSource[] = gpu ? [{ what: "the given WebGPU instance", open: () => gpu }] : [];
+  return [...own, ...first.map(sourceOf), system, ...last.map(sourceOf)];
 }
 
 function firstLine(error: unknown): string {
@@ -200,6 +213,17 @@ export interface CachedDriver {
   icd: string;
   library: string;
   folders: string[];
+  /** What systemStamp() was when it was installed. */
+  system: string;
+}
+
+/** What the system offers the Vulkan loader, as text: it changes when a driver comes, goes or is hidden. */
+export function systemStamp(): string {
+  const folders = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
+  const manifests = folders.flatMap((folder) => (existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : []));
+  const stamps = ["/etc/ld.so.cache", ...manifests.sort()].map((path) => `${path} ${statSync(path, { throwIfNoEntry: false })?.mtimeMs}`);
+  const seen = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "LD_LIBRARY_PATH"].map((name) => `${name}=${process.env[name] ?? ""}`);
+  return [...stamps, ...seen].join(" ");
 }
 
 /** Where `doctor --install` puts drivers: $XDG_CACHE_HOME/worldline/driver, or ~/.cache/worldline/driver. */
@@ -217,18 +241,6 @@ export function cachedDrivers(cache = driverCache()): CachedDriver[] {
       return [];
     }
   });
-}
-
-async function withDriver<T>(driver: CachedDriver, use: () => Promise<T>): Promise<T> {
-  const before = process.env.VK_DRIVER_FILES;
-  process.env.VK_DRIVER_FILES = driver.icd;
-  try {
-    loadLibraries(driver);
-    return await use();
-  } finally {
-    if (before === undefined) delete process.env.VK_DRIVER_FILES;
-    else process.env.VK_DRIVER_FILES = before;
-  }
 }
 
 const RTLD_NODELETE = 0x1000;

@@ -1,0 +1,101 @@
+// Products of matrices: `linear` with the weight stored (out, in) as checkpoints have it, and `matmul` of two matrices, either transposed.
+// y = x W^T + b gives dx = dy W, dW = dy^T x, db = column sums of dy.
+import { accumulate } from "../../kernels/accumulate/accumulate.ts";
+import { columnSum } from "../../kernels/column_sum/column_sum.ts";
+import { matmul as product } from "../../kernels/matmul/matmul.ts";
+import { ShapeError } from "../errors.ts";
+import type { Tape } from "../tape.ts";
+import { rowsOf, type Tensor } from "../tensor.ts";
+
+export interface LinearOptions {
+  /** (N): added to every row. */
+  readonly bias?: Tensor;
+  /** (..., N), the shape of the result: added to it. */
+  readonly residual?: Tensor;
+  /** Storage of the result; f32 unless told. Gradients are f32. */
+  readonly dtype?: "f32" | "f16";
+  /** Name of the result in messages and profiles. */
+  readonly name?: string;
+}
+
+/** x W^T (+ bias) (+ residual): x (..., K), w (N, K) -> (..., N). x, w, bias and residual may be stored as f16. */
+export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tensor {
+  const { bias, residual, dtype = "f32", name = "linear" } = options;
+  const [M, K] = rowsOf(x);
+  const N = w.shape[0];
+  if (w.shape.length !== 2 || w.shape[1] !== K) throw new ShapeError("linear", { x, w }, `w must be (out, ${K}), one column for each of x`);
+  if (bias && bias.size !== N) throw new ShapeError("linear", { w, bias }, `bias needs ${N} values, one for each row of w`);
+  if (residual && (residual.size !== M * N || rowsOf(residual)[1] !== N)) {
+    throw new ShapeError(
+      "linear",
+      { x, w, residual },
+      `residual must be of the result's shape (${[...x.shape.slice(0, -1), N].join(", ")})`,
+    );
+  }
+  const { tape } = x;
+  const y = tape.empty([...x.shape.slice(0, -1), N], dtype, name);
+  multiply(tape, { a: x, b: w, y, bias, residual }, { M, N, K, transB: 1 });
+  tape.onBackward(y, [x, w, bias, residual], () => {
+    const dy = tape.grad(y);
+    const dx = tape.into(x);
+    if (dx) multiply(tape, { a: dy, b: w, y: dx.tensor }, { M, N: K, K: N, acc: dx.acc });
+    const dw = tape.into(w);
+    if (dw) multiply(tape, { a: dy, b: x, y: dw.tensor }, { M: N, N: K, K: M, transA: 1, acc: dw.acc });
+    const db = bias && tape.into(bias);
+    if (db) tape.launch(columnSum, { x: dy, y: db.tensor }, { rows: M, C: N, acc: db.acc });
+    const dr = residual && tape.into(residual);
+    if (dr) tape.launch(accumulate, { x: dy, y: dr.tensor }, { n: M * N, scale: 1, acc: dr.acc });
+  });
+  return y;
+}
+
+export interface MatmulOptions {
+  /** a is stored (K, M). */
+  readonly transposeA?: boolean;
+  /** b is stored (N, K). */
+  readonly transposeB?: boolean;
+  readonly name?: string;
+}
+
+/** op(a) op(b) -> (M, N): a (M, K) or, transposed, (K, M); b (K, N) or, transposed, (N, K). a must be an activation. */
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transposeA = false, transposeB = false, name = "matmul" } = options;
+  if (a.shape.length !== 2 || b.shape.length !== 2)
+    throw new ShapeError("matmul", { a, b }, "both must have two dimensions; reshape them first");
+  const [M, K] = transposeA ? [a.shape[1], a.shape[0]] : a.shape;
+  const [N, inner] = transposeB ? b.shape : [b.shape[1], b.shape[0]];
+  if (inner !== K) throw new ShapeError("matmul", { a, b }, `the inner sizes ${K} and ${inner} differ; is one of them to be transposed?`);
+  const { tape } = a;
+  const y = tape.empty([M, N], "f32", name);
+  const [ta, tb] = [transposeA ? 1 : 0, transposeB ? 1 : 0];
+  multiply(tape, { a, b, y }, { M, N, K, transA: ta, transB: tb });
+  tape.onBackward(y, [a, b], () => {
+    const dy = tape.grad(y);
+    const da = tape.into(a);
+    if (da && !ta) multiply(tape, { a: dy, b, y: da.tensor }, { M, N: K, K: N, transB: 1 - tb, acc: da.acc });
+    if (da && ta) multiply(tape, { a: b, b: dy, y: da.tensor }, { M: K, N: M, K: N, transA: tb, transB: 1, acc: da.acc });
+    const db = tape.into(b);
+    if (db && !tb) multiply(tape, { a, b: dy, y: db.tensor }, { M: K, N, K: M, transA: 1 - ta, acc: db.acc });
+    if (db && tb) multiply(tape, { a: dy, b: a, y: db.tensor }, { M: N, N: K, K: M, transA: 1, transB: ta, acc: db.acc });
+  });
+  return y;
+}
+
+interface Operands {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly y: Tensor;
+  readonly bias?: Tensor;
+  readonly residual?: Tensor;
+}
+
+/** One product; where there is no bias or residual, b and a take their bindings unread. */
+function multiply(
+  tape: Tape,
+  { a, b, y, bias, residual }: Operands,
+  sizes: { M: number; N: number; K: number; transA?: number; transB?: number; acc?: 0 | 1 },
+): void {
+  const { transA = 0, transB = 0, acc = 0, ...mnk } = sizes;
+  const flags = { hasBias: bias ? 1 : 0, hasResidual: residual ? 1 : 0 };
+  tape.launch(product, { a, b, y, bias: bias ?? b, residual: residual ?? a }, { ...mnk, transA, transB, acc, ...flags });
+}

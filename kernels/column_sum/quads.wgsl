@@ -1,0 +1,16 @@
+// y[c] = sum over r of x[r, c], added to what y holds where acc is 1: the gradient of a bias. One invocation makes four columns; C is a multiple of 4.
+struct Params { rows: u32, C: u32, acc: u32 }
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(2) var<uniform> p: Params;
+override WG = 64u;
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let c = group_index(group, groups) * WG + lane;
+  if (c >= p.C / 4u) { return; }
+  var sum = vec4f();
+  for (var r = 0u; r < p.rows; r++) { sum += x[r * (p.C / 4u) + c]; }
+  if (p.acc == 1u) { sum += y[c]; }
+  y[c] = sum;
+}

@@ -1,0 +1,93 @@
+// Convolution over NHWC pictures as an implicit matrix product, and the kernels of its gradients. Weights are [out, ky, kx, in], so that
+// both operands are contiguous along `in`. dx is a convolution of dy with flipped weights; dw sums parts over ranges of pixels.
+import { type Grid, grid2d, kernel } from "../kernel.ts";
+
+export const conv2d = kernel({
+  name: "conv2d",
+  source: new URL("./conv2d.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["x", "w", "b", "r"],
+  writes: ["y"],
+  params: {
+    B: "u32",
+    H: "u32",
+    W: "u32",
+    I: "u32",
+    OH: "u32",
+    OW: "u32",
+    O: "u32",
+    KH: "u32",
+    KW: "u32",
+    stride: "u32",
+    pad: "u32",
+    up: "u32",
+    bias: "u32",
+    residual: "u32",
+    acc: "u32",
+  },
+  consts: { WG: 64 },
+  grid: ({ B, OH, OW, O }, { WG }) => grid2d(Math.ceil((B * OH * OW * O) / WG)),
+});
+
+export const conv2dFlip = kernel({
+  name: "conv2d_flip",
+  source: new URL("./conv2d_flip.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["w"],
+  writes: ["v"],
+  params: { O: "u32", KH: "u32", KW: "u32", I: "u32" },
+  consts: { WG: 64 },
+  grid: ({ O, KH, KW, I }, { WG }) => grid2d(Math.ceil((O * KH * KW * I) / WG)),
+});
+
+export const conv2dDw = kernel({
+  name: "conv2d_dw",
+  source: new URL("./conv2d_dw.wgsl", import.meta.url),
+  reads: ["x", "dy"],
+  writes: ["part"],
+  params: {
+    B: "u32",
+    H: "u32",
+    W: "u32",
+    I: "u32",
+    OH: "u32",
+    OW: "u32",
+    O: "u32",
+    KH: "u32",
+    KW: "u32",
+    stride: "u32",
+    pad: "u32",
+    span: "u32",
+  },
+  consts: { WG: 64 },
+  grid: (p, { WG }): Grid => [Math.ceil((p.O * p.KH * p.KW * p.I + p.O) / WG), Math.ceil((p.B * p.OH * p.OW) / p.span)],
+});
+
+/** Output pixels that one part of conv2d_dw sums: enough parts to fill the device, at least 64 pixels each, a multiple of 8. */
+export function dwSpan(pixels: number, outputs: number, weightsPerOutput: number): number {
+  const tiles = Math.ceil(outputs / 32) * Math.ceil(weightsPerOutput / 32);
+  const parts = Math.max(1, Math.min(Math.round(288 / tiles), Math.floor(pixels / 64)));
+  return Math.ceil(pixels / parts / 8) * 8;
+}
+
+export const conv2dSum = kernel({
+  name: "conv2d_sum",
+  source: new URL("./conv2d_sum.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["part"],
+  writes: ["dw", "db"],
+  params: { N: "u32", O: "u32", parts: "u32", acc: "u32", accBias: "u32" },
+  consts: { WG: 64 },
+  grid: ({ N, O }, { WG }) => grid2d(Math.ceil((N + O) / WG)),
+});
+
+export const channels = kernel({
+  name: "channels",
+  source: new URL("./channels.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["x"],
+  writes: ["y"],
+  params: { rows: "u32", I: "u32", O: "u32", acc: "u32" },
+  consts: { WG: 64 },
+  grid: ({ rows, O }, { WG }) => grid2d(Math.ceil((rows * O) / WG)),
+});

@@ -1,0 +1,49 @@
+// Rows of a table by id, and the gradient of the table: a deterministic scatter in which each table row has one owner.
+import { grid2d, kernel } from "../kernel.ts";
+
+const floats = ["f32", "f16"] as const;
+
+export const gather = kernel({
+  name: "embedding_gather",
+  source: new URL("./gather.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["table", "ids"],
+  writes: ["y"],
+  params: { rows: "u32", C: "u32", V: "u32" },
+  types: { table: { alias: "TT", dtypes: floats }, ids: "u32", y: { alias: "YT", dtypes: floats } },
+  consts: { WG: 64 },
+  grid: ({ rows, C }, { WG }) => grid2d(Math.ceil((rows * C) / WG)),
+  variants: [
+    {
+      name: "vec4",
+      source: new URL("./gather_vec4.wgsl", import.meta.url),
+      lib: ["grid"],
+      when: ({ C }) => C % 4 === 0,
+      consts: { WG: 64 },
+      grid: ({ rows, C }, { WG }) => grid2d(Math.ceil((rows * C) / 4 / WG)),
+    },
+  ],
+});
+
+export const scatter = kernel({
+  name: "embedding_scatter",
+  source: new URL("./scatter.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["dy", "ids"],
+  writes: ["dtable"],
+  params: { rows: "u32", C: "u32", V: "u32", skip: "u32", acc: "u32" },
+  types: { ids: "u32" },
+  consts: { WG: 64 },
+  grid: ({ V, C }, { WG }) => grid2d(Math.ceil((V * C) / WG)),
+  variants: [
+    {
+      name: "rows",
+      source: new URL("./scatter_rows.wgsl", import.meta.url),
+      lib: ["grid"],
+      needs: ["subgroups"],
+      when: ({ C }, { lanes }) => C % 4 === 0 && lanes >= 4,
+      consts: (_, { lanes, software }) => ({ LANES: lanes, PER: software ? 8 : 1 }),
+      grid: ({ V }, { PER }) => grid2d(Math.ceil(V / PER)),
+    },
+  ],
+});

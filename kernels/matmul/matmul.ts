@@ -1,0 +1,35 @@
+// y = op(a) op(b) with bias, residual or accumulation added: every product of matrices that a transformer needs, forward and backward.
+// `bias` and `residual` must be bound; where hasBias or hasResidual is 0 any tensor will do (the op binds b and a).
+import { type Capabilities, grid2d, kernel } from "../kernel.ts";
+
+const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
+
+type Sizes = Record<"M" | "N" | "K" | "transA" | "transB" | "acc" | "hasBias" | "hasResidual", number>;
+
+/** Whether rows of both operands can be read as vec4 and N columns written so. */
+const aligned = ({ M, N, K, transA, transB }: Sizes) => N % 4 === 0 && (transA ? M % 4 === 0 : K % 4 === 0) && (!transB || K % 4 === 0);
+
+const tileRows = ({ M }: Sizes) => (M <= 8 ? 8 : M <= 16 ? 16 : 32);
+
+export const matmul = kernel({
+  name: "matmul",
+  source: new URL("./matmul.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["a", "b", "bias", "residual"],
+  writes: ["y"],
+  params: { M: "u32", N: "u32", K: "u32", transA: "u32", transB: "u32", acc: "u32", hasBias: "u32", hasResidual: "u32" },
+  types: { a: half("AT"), b: half("BT"), bias: half("CT"), residual: half("RT"), y: half("YT") },
+  consts: { WG: 64 },
+  grid: ({ M, N }, { WG }) => grid2d(Math.ceil((M * N) / WG)),
+  variants: [
+    {
+      name: "tile",
+      source: new URL("./tile.wgsl", import.meta.url),
+      needs: ["subgroups"],
+      when: (p, { lanes }) => lanes >= 4 && lanes <= 16 && aligned(p),
+      consts: ({ transA, transB }, { lanes }: Capabilities) => ({ TRANS_A: transA, TRANS_B: transB, WG: lanes }),
+      rebind: (p, { lanes }) => ({ ROWS: tileRows(p), LANES: lanes, LOADS: Math.ceil(tileRows(p) / lanes) }),
+      grid: (p, { WG }) => [Math.ceil(p.M / tileRows(p)), Math.ceil(p.N / (4 * WG))],
+    },
+  ],
+});

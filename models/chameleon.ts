@@ -1,0 +1,202 @@
+// Chameleon's transformer: a Llama-shaped decoder over one sequence of text and picture tokens, with a LayerNorm (bias, eps 1e-5) on every
+// query and key head before the rotary embedding, and RMSNorms before (7B) or behind (30B, swin_norm) attention and MLP. Field names are the
+// checkpoint's names. Sizes come from ChameleonConfig alone. Source: arXiv 2405.09818 and the published checkpoints' format.
+import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
+import { parameters } from "../engine/module.ts";
+import { add, attention, embedding, gatherRows, layerNorm, linear, type RopeTable, rmsnorm, rope, ropeTable, swiglu } from "../engine/ops/index.ts";
+import { Rng } from "../engine/rng.ts";
+import type { Tape } from "../engine/tape.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import type { ChameleonConfig } from "../weights/names.ts";
+
+interface Weight {
+  weight: Tensor;
+}
+interface Norm extends Weight {
+  bias: Tensor;
+}
+export interface Layer {
+  input_layernorm: Weight;
+  self_attn: { q_proj: Weight; k_proj: Weight; v_proj: Weight; o_proj: Weight; q_norm: Norm; k_norm: Norm };
+  post_attention_layernorm: Weight;
+  mlp: { gate_proj: Weight; up_proj: Weight; down_proj: Weight };
+}
+
+/** How a layer attends: over the sequence itself, or over a cache. q (B,T,N,D), k and v (B,T,K,D) -> (B,T,N,D). */
+export type Attend = (q: Tensor, k: Tensor, v: Tensor, layer: number) => Tensor;
+
+/** Reads a checkpoint tensor as f32 by name. */
+export type TensorReader = (name: string, shape: readonly number[]) => Promise<Float32Array>;
+
+/** Attention within the sequence: causal, keys before `start` (u32, B) unseen where rows are padded on the left. */
+export function selfAttention(start?: Tensor): Attend {
+  return (q, k, v) => attention(q, k, v, { causal: true, start });
+}
+
+export class Chameleon {
+  readonly config: ChameleonConfig;
+  readonly model: { embed_tokens: Weight; layers: Layer[]; norm: Weight };
+  readonly lm_head: Weight;
+
+  constructor(config: ChameleonConfig, tensors: ReadonlyMap<string, Tensor>) {
+    const w = (name: string): Weight => ({ weight: tensors.get(`${name}.weight`)! });
+    const n = (name: string): Norm => ({ ...w(name), bias: tensors.get(`${name}.bias`)! });
+    this.config = config;
+    this.model = {
+      embed_tokens: w("model.embed_tokens"),
+      layers: Array.from({ length: config.layers }, (_, i) => layerFrom(`model.layers.${i}`, w, n)),
+      norm: w("model.norm"),
+    };
+    this.lm_head = config.tieWordEmbeddings ? this.model.embed_tokens : w("lm_head");
+  }
+
+  /** Final hidden states of token ids (B,T) at positions (u32, B*T): (B,T,C). */
+  forward(ids: Tensor, positions: Tensor, table: RopeTable, attend: Attend): Tensor {
+    const { padId, rmsNormEps } = this.config;
+    let x = ids.tape.scope("embed", () => embedding(this.model.embed_tokens.weight, ids, { skip: padId }));
+    this.model.layers.forEach((layer, i) => {
+      x = ids.tape.scope(`layer${i}`, () => this.block(x, layer, positions, table, (q, k, v) => attend(q, k, v, i)));
+    });
+    return rmsnorm(x, this.model.norm.weight, rmsNormEps);
+  }
+
+  private block(x: Tensor, layer: Layer, positions: Tensor, table: RopeTable, attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor): Tensor {
+    const { rmsNormEps, swinNorm } = this.config;
+    const before = (t: Tensor, norm: Weight) => (swinNorm ? t : rmsnorm(t, norm.weight, rmsNormEps));
+    const attended = this.attention(before(x, layer.input_layernorm), layer.self_attn, positions, table, attend, swinNorm ? undefined : x);
+    const h = swinNorm ? add(x, rmsnorm(attended, layer.input_layernorm.weight, rmsNormEps)) : attended;
+    const { gate_proj, up_proj, down_proj } = layer.mlp;
+    const a = before(h, layer.post_attention_layernorm);
+    const inner = swiglu(linear(a, gate_proj.weight), linear(a, up_proj.weight));
+    if (!swinNorm) return linear(inner, down_proj.weight, { residual: h });
+    return add(h, rmsnorm(linear(inner, down_proj.weight), layer.post_attention_layernorm.weight, rmsNormEps));
+  }
+
+  /** Attention with its projections; adds `residual` if given. x (B,T,C) -> (B,T,C). */
+  private attention(
+    x: Tensor,
+    w: Layer["self_attn"],
+    positions: Tensor,
+    table: RopeTable,
+    attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor,
+    residual?: Tensor,
+  ): Tensor {
+    const { heads, kvHeads, headDim } = this.config;
+    const [B, T] = x.shape;
+    const normed = (t: Tensor, n: Norm) => rope(layerNorm(t, n.weight, n.bias, 1e-5), table, positions);
+    const q = normed(linear(x, w.q_proj.weight).reshape(B, T, heads, headDim), w.q_norm);
+    const k = normed(linear(x, w.k_proj.weight).reshape(B, T, kvHeads, headDim), w.k_norm);
+    const v = linear(x, w.v_proj.weight).reshape(B, T, kvHeads, headDim);
+    return linear(attend(q, k, v).reshape(B, T, heads * headDim), w.o_proj.weight, { residual });
+  }
+
+  /** Scores over the vocabulary for hidden states (..., C): (..., V). With `rows` (u32, R) only those positions are scored: (R, V). */
+  logits(h: Tensor, rows?: Tensor): Tensor {
+    const C = this.config.hidden;
+    return linear(rows ? gatherRows(h.reshape(h.size / C, C), rows) : h, this.lm_head.weight);
+  }
+}
+
+function layerFrom(at: string, w: (name: string) => Weight, n: (name: string) => Norm): Layer {
+  const p = (name: string) => w(`${at}.${name}`);
+  const attn = (name: string) => p(`self_attn.${name}`);
+  return {
+    input_layernorm: p("input_layernorm"),
+    self_attn: {
+      q_proj: attn("q_proj"),
+      k_proj: attn("k_proj"),
+      v_proj: attn("v_proj"),
+      o_proj: attn("o_proj"),
+      q_norm: n(`${at}.self_attn.q_norm`),
+      k_norm: n(`${at}.self_attn.k_norm`),
+    },
+    post_attention_layernorm: p("post_attention_layernorm"),
+    mlp: { gate_proj: p("mlp.gate_proj"), up_proj: p("mlp.up_proj"), down_proj: p("mlp.down_proj") },
+  };
+}
+
+/** Names and shapes of the language model's tensors, in the order they are held. */
+export function chameleonSpecs(c: ChameleonConfig): { name: string; shape: number[] }[] {
+  const { hidden: H, intermediate: I, heads: N, kvHeads: K, headDim: D, vocabSize: V } = c;
+  const specs: { name: string; shape: number[] }[] = [];
+  const put = (name: string, ...shape: number[]) => void specs.push({ name, shape });
+  put("model.embed_tokens.weight", V, H);
+  for (let i = 0; i < c.layers; i++) {
+    const at = `model.layers.${i}`;
+    put(`${at}.input_layernorm.weight`, H);
+    put(`${at}.self_attn.q_proj.weight`, N * D, H);
+    put(`${at}.self_attn.k_proj.weight`, K * D, H);
+    put(`${at}.self_attn.v_proj.weight`, K * D, H);
+    put(`${at}.self_attn.o_proj.weight`, H, N * D);
+    for (const [name, heads] of [["q_norm", N], ["k_norm", K]] as const) {
+      put(`${at}.self_attn.${name}.weight`, heads, D);
+      put(`${at}.self_attn.${name}.bias`, heads, D);
+    }
+    put(`${at}.post_attention_layernorm.weight`, H);
+    put(`${at}.mlp.gate_proj.weight`, I, H);
+    put(`${at}.mlp.up_proj.weight`, I, H);
+    put(`${at}.mlp.down_proj.weight`, H, I);
+  }
+  put("model.norm.weight", H);
+  if (!c.tieWordEmbeddings) put("lm_head.weight", V, H);
+  return specs;
+}
+
+/**
+ * A model with all tensors side by side in one buffer, read from a checkpoint or initialised from a seed: linear weights normal with deviation
+ * 1/sqrt(inputs), those that write the residual stream divided by sqrt(2 layers), embeddings normal, norms 1 and biases 0.
+ */
+export async function createChameleon(device: Device, config: ChameleonConfig, source: Rng | TensorReader): Promise<Chameleon> {
+  const specs = chameleonSpecs(config);
+  const tensors = device.arena(specs, "weights", "language model");
+  for (const [i, t] of tensors.entries()) {
+    const data = source instanceof Rng ? initial(source.fork(t.name), specs[i], config) : await source(t.name, t.shape);
+    if (data.length !== t.size) throw new WorldlineError(`${t.name} has ${data.length} values but (${t.shape.join(", ")}) is needed; config.json does not fit the weights`);
+    device.write(t, data);
+  }
+  return new Chameleon(config, new Map(tensors.map((t) => [t.name, t])));
+}
+
+function initial(rng: Rng, spec: { name: string; shape: number[] }, c: ChameleonConfig): Float32Array {
+  const size = spec.shape.reduce((a, b) => a * b, 1);
+  if (spec.name.endsWith("bias")) return new Float32Array(size);
+  if (spec.name.includes("norm")) return new Float32Array(size).fill(1);
+  if (spec.name.includes("embed_tokens")) return rng.normals(size, 1);
+  const residual = /o_proj|down_proj/.test(spec.name) ? 1 / Math.sqrt(2 * c.layers) : 1;
+  return rng.normals(size, residual / Math.sqrt(spec.shape[1]));
+}
+
+/** The rotary table of a model for `positions` positions. */
+export function ropeFor(device: Device, c: ChameleonConfig, positions = c.maxPositions): RopeTable {
+  return ropeTable(device, { theta: c.ropeTheta, headDim: c.headDim, positions, scaling: c.ropeScaling });
+}
+
+/** The positions input of a batch without padding on the left: 0 ... T-1 in every row. */
+export function plainPositions(B: number, T: number): Uint32Array {
+  return Uint32Array.from({ length: B * T }, (_, i) => i % T);
+}
+
+/** Floating point operations of one forward pass over B sequences of T tokens with `scored` positions put through the head. */
+export function flops(c: ChameleonConfig, B: number, T: number, scored = B * T): number {
+  const { hidden: H, intermediate: I, heads: N, kvHeads: K, headDim: D, vocabSize: V, layers: L } = c;
+  const linears = 2 * H * (2 * N * D + 2 * K * D + 3 * I);
+  return B * T * L * (linears + 4 * T * N * D) + 2 * scored * H * V;
+}
+
+/** Bytes of the weights at a number of bytes per value. */
+export function weightBytes(c: ChameleonConfig, perValue = 4): number {
+  return chameleonSpecs(c).reduce((a, s) => a + s.shape.reduce((x, y) => x * y, 1), 0) * perValue;
+}
+
+/** The language model as named arrays with their shapes, in checkpoint order. */
+export async function readTensors(device: Device, m: Chameleon): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
+  const all = parameters(m.config.tieWordEmbeddings ? { model: m.model } : { model: m.model, lm_head: m.lm_head });
+  const values = (await device.read(...all.values())) as Float32Array[];
+  return new Map([...all].map(([name, t], i) => [name, { shape: t.shape, data: values[i] }]));
+}
+
+/** Declares the input pair every plan over a sequence starts with. */
+export function sequenceInputs(tape: Tape, B: number, T: number): { ids: Tensor; positions: Tensor } {
+  return { ids: tape.input("ids", [B, T], "u32"), positions: tape.input("positions", [B * T], "u32") };
+}

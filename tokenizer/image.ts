@@ -1,0 +1,144 @@
+// Pictures to codes and pre-quantised features, and codes back to pictures, in batches of one shape per plan.
+import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
+import { gatherRows, nearestCode } from "../engine/ops/index.ts";
+import type { Plan } from "../engine/plan.ts";
+import { Tape } from "../engine/tape.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import type { VQGAN } from "../models/vqgan.ts";
+import { type Picture, type PixelConfig, postprocess, preprocess } from "./pixels.ts";
+
+/** What the picture tokenizer makes of one picture: h x w codes in raster order, and features (h*w, embedDim) before the codebook. */
+export interface Encoded {
+  readonly codes: Uint32Array;
+  readonly features: Float32Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+interface EncodePlan {
+  readonly plan: Plan;
+  readonly codes: Tensor;
+  readonly features: Tensor;
+}
+
+export class PictureCoder {
+  readonly pixels: PixelConfig;
+  /** Pictures per run. */
+  readonly batch: number;
+  private readonly device: Device;
+  private readonly vqgan: VQGAN;
+  private readonly encoders = new Map<string, Promise<EncodePlan>>();
+  private readonly decoders = new Map<string, Promise<{ plan: Plan; out: Tensor }>>();
+
+  constructor(device: Device, vqgan: VQGAN, pixels: PixelConfig, batch = 32) {
+    this.device = device;
+    this.vqgan = vqgan;
+    this.pixels = pixels;
+    this.batch = batch;
+  }
+
+  /** Pixels per code along each side. */
+  get reduction(): number {
+    return 2 ** (this.vqgan.config.channelMultiplier.length - 1);
+  }
+
+  /** Encodes pictures of any size; each is prepared (resized, cropped) as the model's preprocessor says. */
+  async encode(pictures: readonly Picture[]): Promise<Encoded[]> {
+    const prepared = pictures.map((p) => preprocess(p, this.pixels));
+    const out: Encoded[] = [];
+    for (let i = 0; i < prepared.length; ) {
+      const { width, height } = prepared[i];
+      let end = i + 1;
+      while (end < prepared.length && end - i < this.batch && prepared[end].width === width && prepared[end].height === height) end++;
+      out.push(
+        ...(await this.encodeBatch(
+          prepared.slice(i, end).map((p) => p.values),
+          width,
+          height,
+          end - i === 1 && pictures.length === 1 ? 1 : this.batch,
+        )),
+      );
+      i = end;
+    }
+    return out;
+  }
+
+  private async encodeBatch(values: readonly Float32Array[], width: number, height: number, batch: number): Promise<Encoded[]> {
+    const step = this.reduction;
+    if (width % step || height % step)
+      throw new WorldlineError(`a picture of ${width} x ${height} pixels cannot be encoded; both sides must be multiples of ${step}`);
+    const key = `${batch}x${width}x${height}`;
+    if (!this.encoders.has(key)) this.encoders.set(key, this.recordEncode(batch, width, height));
+    const { plan, codes, features } = await this.encoders.get(key)!;
+    const pixels = new Float32Array(batch * width * height * 3);
+    values.forEach((v, b) => pixels.set(interleaved(v, width * height), b * width * height * 3));
+    plan.write("pixels", pixels).run();
+    const [c, f] = await plan.read(codes, features);
+    const cells = (width / step) * (height / step);
+    const dim = this.vqgan.config.embedDim;
+    return values.map((_, b) => ({
+      codes: (c as Uint32Array).slice(b * cells, (b + 1) * cells),
+      features: (f as Float32Array).slice(b * cells * dim, (b + 1) * cells * dim),
+      rows: height / step,
+      columns: width / step,
+    }));
+  }
+
+  private async recordEncode(batch: number, width: number, height: number): Promise<EncodePlan> {
+    const tape = new Tape(this.device);
+    const z = this.vqgan.encode(tape.input("pixels", [batch, height, width, 3]));
+    const rows = z.reshape(z.size / this.vqgan.config.embedDim, this.vqgan.config.embedDim);
+    const codes = nearestCode(rows, this.vqgan.quantize.embedding.weight);
+    tape.keep(codes);
+    tape.keep(z);
+    return { plan: await tape.plan(), codes, features: z };
+  }
+
+  /** Pictures for codes in raster order, `columns` codes wide. */
+  async decode(codes: readonly ArrayLike<number>[], columns: number): Promise<Picture[]> {
+    const out: Picture[] = [];
+    for (let i = 0; i < codes.length; i += this.batch) {
+      const part = codes.slice(i, i + this.batch);
+      const rows = part[0].length / columns;
+      const batch = codes.length === 1 ? 1 : this.batch;
+      const key = `${batch}x${rows}x${columns}`;
+      if (!this.decoders.has(key)) this.decoders.set(key, this.recordDecode(batch, rows, columns));
+      const { plan, out: tensor } = await this.decoders.get(key)!;
+      const ids = new Uint32Array(batch * rows * columns);
+      part.forEach((c, b) => ids.set(Uint32Array.from(c), b * rows * columns));
+      plan.write("codes", ids).run();
+      const [values] = await plan.read(tensor);
+      const [width, height] = [columns * this.reduction, rows * this.reduction];
+      const size = width * height * 3;
+      part.forEach((_, b) =>
+        out.push(postprocess(planar(values.subarray(b * size, (b + 1) * size) as Float32Array), width, height, this.pixels)),
+      );
+    }
+    return out;
+  }
+
+  private async recordDecode(batch: number, rows: number, columns: number): Promise<{ plan: Plan; out: Tensor }> {
+    const tape = new Tape(this.device);
+    const codes = tape.input("codes", [batch * rows * columns], "u32");
+    const dim = this.vqgan.config.embedDim;
+    const quantized = gatherRows(tape.bring(this.vqgan.quantize.embedding.weight), codes).reshape(batch, rows, columns, dim);
+    const out = tape.keep(this.vqgan.decode(quantized));
+    return { plan: await tape.plan(), out };
+  }
+}
+
+/** (3, h, w) to (h, w, 3). */
+export function interleaved(planes: Float32Array, pixels: number): Float32Array {
+  const out = new Float32Array(planes.length);
+  for (let i = 0; i < pixels; i++) for (let c = 0; c < 3; c++) out[i * 3 + c] = planes[c * pixels + i];
+  return out;
+}
+
+/** (h, w, 3) to (3, h, w). */
+export function planar(rows: Float32Array): Float32Array {
+  const pixels = rows.length / 3;
+  const out = new Float32Array(rows.length);
+  for (let i = 0; i < pixels; i++) for (let c = 0; c < 3; c++) out[c * pixels + i] = rows[i * 3 + c];
+  return out;
+}

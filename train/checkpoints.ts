@@ -1,0 +1,90 @@
+// Training state on disk: checkpoint-<step>/ holds model.safetensors, optimizer.safetensors and trainer_state.json, written beside and renamed
+// when complete. The newest whole one is resumed; a torn one is passed over with a word.
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
+import { parameters } from "../engine/module.ts";
+import { optimizerState } from "../engine/optim.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { fileSource, writeFileAtomic, writeFolderAtomic } from "../weights/file_source.ts";
+import { fromFloat32, openSafetensors, saveSafetensors, toFloat32 } from "../weights/safetensors.ts";
+import type { Store, TrainRecord } from "./loop.ts";
+
+interface State {
+  readonly global_step: number;
+  readonly fingerprint: string;
+  readonly log_history: TrainRecord[];
+}
+
+/** A store in `folder` for the parameters of `module`. `fingerprint` names data and options: state of another run is refused. */
+export function checkpointStore(device: Device, module: object, folder: string, fingerprint: string, keep = 1): Store {
+  const weights = parameters(module);
+  const files = (): Record<string, Map<string, Tensor>> => ({ "model.safetensors": weights, "optimizer.safetensors": optimizerState(device, weights) });
+  return {
+    async load() {
+      for (const name of (await checkpoints(folder)).reverse()) {
+        const state = await loadOne(device, join(folder, name), files());
+        if (!state) {
+          device.host.log(`${join(folder, name)} is not whole and is passed over`);
+          continue;
+        }
+        if (state.fingerprint !== fingerprint) {
+          throw new WorldlineError(`${join(folder, name)} belongs to a run with other data or options; choose another --out or delete the folder to start anew`);
+        }
+        return { step: state.global_step, log: state.log_history };
+      }
+      return { step: 0, log: [] };
+    },
+    async save(step, log) {
+      const state: State = { global_step: step, fingerprint, log_history: [...log] };
+      await writeFolderAtomic(join(folder, `checkpoint-${step}`), true, async (temporary) => {
+        for (const [name, tensors] of Object.entries(files())) await saveTensors(device, join(temporary, name), tensors);
+        await writeFileAtomic(join(temporary, "trainer_state.json"), [new TextEncoder().encode(JSON.stringify(state, null, 1))]);
+      });
+      const old = (await checkpoints(folder)).slice(0, -keep);
+      for (const name of old) await rm(join(folder, name), { recursive: true, force: true });
+    },
+  };
+}
+
+/** Removes the checkpoints of a finished run. */
+export async function clearCheckpoints(folder: string): Promise<void> {
+  for (const name of await checkpoints(folder)) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+async function checkpoints(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => [] as string[]);
+  const step = (n: string) => Number(n.slice("checkpoint-".length));
+  return names.filter((n) => /^checkpoint-\d+$/.test(n)).sort((a, b) => step(a) - step(b));
+}
+
+async function saveTensors(device: Device, path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
+  const values = (await device.read(...tensors.values())) as Float32Array[];
+  await saveSafetensors(path, [...tensors].map(([name, t], i) => ({ name, dtype: "F32" as const, shape: t.shape, data: fromFloat32(values[i], "F32") })));
+}
+
+/** Loads one checkpoint; undefined if anything in it is missing or torn. Nothing is written to the device unless all of it is whole. */
+async function loadOne(device: Device, folder: string, files: Record<string, Map<string, Tensor>>): Promise<State | undefined> {
+  const writes: [Tensor, Float32Array][] = [];
+  try {
+    const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State;
+    for (const [name, tensors] of Object.entries(files)) {
+      await stat(join(folder, name));
+      const file = await openSafetensors(await fileSource(join(folder, name)), name);
+      try {
+        for (const [key, t] of tensors) {
+          const data = toFloat32(await file.read(key), "F32");
+          if (data.length !== t.size) return undefined;
+          writes.push([t, data]);
+        }
+      } finally {
+        await file.close();
+      }
+    }
+    for (const [t, data] of writes) device.write(t, data);
+    return state;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,171 @@
+// Trains the picture tokenizer: reconstruction first without the codebook, then a k-means start, then with it: mean squared error of the pixels,
+// commitment |z - sg(e)|^2, codebook |sg(z) - e|^2, straight-through gradient, and codes that nothing uses put onto fresh features.
+import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
+import { parameters, setTrainable } from "../engine/module.ts";
+import { add, gatherRows, mse, nearestCode, scale, stopGradient, straightThrough } from "../engine/ops/index.ts";
+import { adamw } from "../engine/optim.ts";
+import type { Plan } from "../engine/plan.ts";
+import { Rng } from "../engine/rng.ts";
+import { Tape } from "../engine/tape.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import type { VQGAN } from "../models/vqgan.ts";
+import { rateAt, type Schedule } from "./schedule.ts";
+
+export interface VqganTraining extends Schedule {
+  readonly batch: number;
+  /** Steps of `steps` that train without the codebook. */
+  readonly warmSteps: number;
+  readonly commitment: number;
+  readonly betas: readonly [number, number];
+  readonly clip: number;
+  readonly seed: number;
+  readonly logEvery: number;
+  /** Steps between searches for unused codes; the last third of the run makes none. */
+  readonly reviveEvery: number;
+}
+
+export interface VqganRecord {
+  readonly step: number;
+  /** Mean squared pixel error, pixels in -1 ... 1. */
+  readonly reconstruction: number;
+  /** Codes used since the record before; 0 before the codebook is in use. */
+  readonly used: number;
+  readonly seconds: number;
+}
+
+interface StepPlan {
+  readonly plan: Plan;
+  readonly reconstruction: Tensor;
+  readonly z: Tensor;
+  readonly codes?: Tensor;
+}
+
+/** Trains on pictures (B, h, w, 3) in -1 ... 1 that `pictures(step)` makes. */
+export async function trainVqgan(
+  device: Device,
+  vqgan: VQGAN,
+  size: { width: number; height: number },
+  pictures: (step: number) => Float32Array,
+  o: VqganTraining,
+  onLog?: (r: VqganRecord) => void,
+): Promise<VqganRecord[]> {
+  setTrainable(vqgan, true);
+  const log: VqganRecord[] = [];
+  const rng = new Rng(o.seed, "vqgan");
+  const used = new Set<number>();
+  let step = await record(device, vqgan, size, o, false);
+  let since = device.host.now();
+  for (let i = 0; i < o.steps; i++) {
+    if (i === o.warmSteps) {
+      await startCodebook(device, vqgan, step, pictures, o, rng);
+      step.plan.destroy();
+      step = await record(device, vqgan, size, o, true);
+    }
+    step.plan.write("pixels", pictures(i)).set("lr", rateAt(o, i)).set("step", i + 1).run();
+    if (step.codes && i % 4 === 0) for (const c of (await step.plan.read(step.codes))[0]) used.add(c);
+    if (step.codes && (i + 1) % o.reviveEvery === 0 && i < (o.steps * 2) / 3) await revive(device, vqgan, step, used, rng);
+    if ((i + 1) % o.logEvery === 0 || i + 1 === o.steps) {
+      const reconstruction = await step.plan.readNumber(step.reconstruction);
+      if (!Number.isFinite(reconstruction)) throw new WorldlineError(`the picture tokenizer's loss became ${reconstruction} at step ${i + 1}; lower the learning rate`);
+      const r = { step: i + 1, reconstruction, used: used.size, seconds: (device.host.now() - since) / 1000 };
+      log.push(r);
+      onLog?.(r);
+      since = device.host.now();
+    }
+    if ((i + 1) % o.reviveEvery === 0) used.clear();
+  }
+  step.plan.destroy();
+  return log;
+}
+
+async function record(device: Device, vqgan: VQGAN, size: { width: number; height: number }, o: VqganTraining, quantized: boolean): Promise<StepPlan> {
+  const tape = new Tape(device, { training: true });
+  const x = tape.input("pixels", [o.batch, size.height, size.width, 3]);
+  const z = vqgan.encode(x);
+  tape.keep(z);
+  const dim = z.shape[z.shape.length - 1];
+  const rows = z.reshape(z.size / dim, dim);
+  let decoded: Tensor;
+  let extra: Tensor | undefined;
+  let codes: Tensor | undefined;
+  if (quantized) {
+    const book = tape.bring(vqgan.quantize.embedding.weight);
+    codes = tape.keep(nearestCode(rows, book));
+    const e = gatherRows(book, codes);
+    extra = add(scale(mse(rows, stopGradient(e)), o.commitment), mse(e, stopGradient(rows)));
+    decoded = vqgan.decode(straightThrough(rows, e).reshape(...z.shape));
+  } else decoded = vqgan.decode(z);
+  const reconstruction = tape.keep(mse(decoded, x));
+  tape.backward(extra ? add(reconstruction, extra) : reconstruction);
+  const options = { lr: tape.scalar("lr", o.learningRate), step: tape.scalar("step", 1), betas: [...o.betas] as [number, number], eps: 1e-8, weightDecay: 0, clip: o.clip };
+  adamw(tape, parameters(vqgan), options);
+  return { plan: await tape.plan(), reconstruction, z, codes };
+}
+
+/** Sets the codebook to k-means centres of the features of a few batches. */
+async function startCodebook(device: Device, vqgan: VQGAN, step: StepPlan, pictures: (step: number) => Float32Array, o: VqganTraining, rng: Rng): Promise<void> {
+  const { codes, embedDim } = vqgan.config;
+  const all: Float32Array[] = [];
+  for (let i = 0; i < 8; i++) {
+    step.plan.write("pixels", pictures(o.steps + i)).set("lr", 0).run();
+    all.push((await step.plan.read(step.z))[0] as Float32Array);
+  }
+  const points = new Float32Array(all.reduce((a, p) => a + p.length, 0));
+  all.reduce((at, p) => (points.set(p, at), at + p.length), 0);
+  device.write(vqgan.quantize.embedding.weight, kMeans(points, embedDim, codes, 25, rng));
+}
+
+/** Lloyd's algorithm from a k-means++ start. points (n, dim) -> centres (k, dim). */
+export function kMeans(points: Float32Array, dim: number, k: number, rounds: number, rng: Rng): Float32Array {
+  const n = points.length / dim;
+  const centres = new Float32Array(k * dim);
+  const nearest = new Float64Array(n).fill(Number.POSITIVE_INFINITY);
+  const distance = (i: number, c: number) => {
+    let s = 0;
+    for (let d = 0; d < dim; d++) s += (points[i * dim + d] - centres[c * dim + d]) ** 2;
+    return s;
+  };
+  for (let c = 0; c < k; c++) {
+    let pick = rng.int(n);
+    if (c > 0) {
+      let r = rng.uniform() * nearest.reduce((a, v) => a + v, 0);
+      for (pick = 0; pick < n - 1 && (r -= nearest[pick]) > 0; pick++);
+    }
+    centres.set(points.subarray(pick * dim, (pick + 1) * dim), c * dim);
+    for (let i = 0; i < n; i++) nearest[i] = Math.min(nearest[i], distance(i, c));
+  }
+  for (let round = 0; round < rounds; round++) {
+    const sums = new Float64Array(k * dim);
+    const counts = new Uint32Array(k);
+    for (let i = 0; i < n; i++) {
+      let best = 0;
+      let least = Number.POSITIVE_INFINITY;
+      for (let c = 0; c < k; c++) {
+        const s = distance(i, c);
+        if (s < least) [least, best] = [s, c];
+      }
+      counts[best]++;
+      for (let d = 0; d < dim; d++) sums[best * dim + d] += points[i * dim + d];
+    }
+    for (let c = 0; c < k; c++) {
+      if (counts[c]) for (let d = 0; d < dim; d++) centres[c * dim + d] = sums[c * dim + d] / counts[c];
+    }
+  }
+  return centres;
+}
+
+/** Puts unused codes onto random features of the last batch. */
+async function revive(device: Device, vqgan: VQGAN, step: StepPlan, used: ReadonlySet<number>, rng: Rng): Promise<void> {
+  const { codes, embedDim } = vqgan.config;
+  if (used.size === codes) return;
+  const [z] = await step.plan.read(step.z);
+  const [book] = (await device.read(vqgan.quantize.embedding.weight)) as Float32Array[];
+  const n = z.length / embedDim;
+  for (let c = 0; c < codes; c++) {
+    if (used.has(c)) continue;
+    const from = rng.int(n);
+    book.set(z.subarray(from * embedDim, (from + 1) * embedDim) as Float32Array, c * embedDim);
+  }
+  device.write(vqgan.quantize.embedding.weight, book);
+}

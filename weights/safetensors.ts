@@ -1,0 +1,261 @@
+// The safetensors format: 8 bytes little-endian header length n, n bytes JSON {name: {dtype, shape, data_offsets: [begin, end)}}, then the
+// data, row-major and little-endian, without holes. The reader trusts nothing in the header; tensors are read lazily by byte range.
+
+import { WorldlineError } from "../engine/errors.ts";
+import { type Dtype, dtypeBytes, isDtype } from "./dtypes.ts";
+import { repeatedKey } from "./json_keys.ts";
+import { type ByteSource, isObject, quote } from "./source.ts";
+
+export { type Dtype, dtypeBytes, type FloatDtype, fromFloat32, toFloat32, toIntegers } from "./dtypes.ts";
+export { type ByteSource, memorySource } from "./source.ts";
+
+const maxHeader = 100_000_000;
+
+/** Where a tensor lies: byte range [begin, end) of the whole file. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface Safetensors {
+  readonly name: string;
+  readonly metadata: Record<string, string>;
+  readonly tensors: Map<string, TensorInfo>;
+  /** All bytes of one tensor. */
+  read(name: string): Promise<Uint8Array>;
+  /** Bytes [begin, end) of one tensor, counted from its own start. */
+  readRange(name: string, begin: number, end: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A tensor to be written. `data` may be made on demand, so that only one tensor needs to be in memory. */
+export interface TensorData {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
+}
+
+/**
+ * Opens a safetensors file: reads and checks its header, nothing else. `name` is used in messages. The result owns the source; where the
+ * header is wrong the source is closed and a WorldlineError says what is wrong.
+ */
+export async function openSafetensors(source: ByteSource, name: string): Promise<Safetensors> {
+  try {
+    return fileOf(source, name, await readHeader(source, name));
+  } catch (error) {
+    await source.close?.();
+    throw error;
+  }
+}
+
+function fileOf(source: ByteSource, name: string, header: Header): Safetensors {
+  const { metadata, tensors } = header;
+  const info = (tensor: string) => {
+    const found = tensors.get(tensor);
+    if (!found) throw new WorldlineError(`${name}: there is no tensor ${quote(tensor)} among the ${tensors.size} in the file`);
+    return found;
+  };
+  const readRange = async (tensor: string, begin: number, end: number) => {
+    const t = info(tensor);
+    const length = t.end - t.begin;
+    if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(end) && begin >= 0 && begin <= end && end <= length)) {
+      throw new WorldlineError(`${name}: bytes ${begin} to ${end} of ${tensor} were asked for; it has ${length} bytes`);
+    }
+    return source.read(t.begin + begin, t.begin + end);
+  };
+  const read = async (tensor: string) => readRange(tensor, 0, info(tensor).end - info(tensor).begin);
+  return { name, metadata, tensors, read, readRange, close: async () => source.close?.() };
+}
+
+interface Header {
+  readonly metadata: Record<string, string>;
+  readonly tensors: Map<string, TensorInfo>;
+}
+
+async function readHeader(source: ByteSource, name: string): Promise<Header> {
+  if (source.size < 8)
+    throw new WorldlineError(`${name}: the file has ${source.size} bytes, a safetensors file has at least 8; was the download cut off?`);
+  const first = await source.read(0, 8);
+  const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true));
+  if (length > maxHeader)
+    throw new WorldlineError(
+      `${name}: the header claims ${length} bytes, at most ${maxHeader} are allowed; this is not a safetensors file`,
+    );
+  if (8 + length > source.size) {
+    throw new WorldlineError(
+      `${name}: the header claims ${length} bytes but the file has ${source.size}; the file is cut off or not safetensors`,
+    );
+  }
+  const json = headerObject(await source.read(8, 8 + length), name);
+  return { metadata: metadataOf(json, name), tensors: tensorsOf(json, name, 8 + length, source.size) };
+}
+
+function headerObject(bytes: Uint8Array, name: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new WorldlineError(`${name}: the header is not UTF-8; the file is damaged or not safetensors`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new WorldlineError(`${name}: the header is not valid JSON; the file is damaged or not safetensors`);
+  }
+  if (!isObject(json) || !text.startsWith("{"))
+    throw new WorldlineError(`${name}: the header must be one JSON object that starts at byte 8; the file is not safetensors`);
+  const repeated = repeatedKey(text);
+  if (repeated !== null)
+    throw new WorldlineError(`${name}: the header names ${quote(repeated)} twice; each name may occur once, write the file anew`);
+  return json;
+}
+
+function metadataOf(json: Record<string, unknown>, name: string): Record<string, string> {
+  const metadata = json.__metadata__ ?? {};
+  if (isObject(metadata) && Object.values(metadata).every((value) => typeof value === "string")) return metadata as Record<string, string>;
+  throw new WorldlineError(`${name}: __metadata__ must map names to strings; write the file anew`);
+}
+
+function tensorsOf(json: Record<string, unknown>, name: string, start: number, size: number): Map<string, TensorInfo> {
+  const tensors = new Map<string, TensorInfo>();
+  for (const [tensor, entry] of Object.entries(json))
+    if (tensor !== "__metadata__") tensors.set(tensor, tensorInfo(tensor, entry, name, start, size));
+  let at = start;
+  let before = "the header";
+  for (const t of [...tensors.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (t.begin !== at) {
+      const fault = t.begin < at ? "overlap" : `have a hole of ${t.begin - at} bytes between them`;
+      throw new WorldlineError(`${name}: the data of ${before} and ${t.name} ${fault}; data must follow without gaps, the file is damaged`);
+    }
+    at = t.end;
+    before = t.name;
+  }
+  if (at !== size) throw new WorldlineError(`${name}: the tensors end at byte ${at} but the file has ${size}; the file is damaged`);
+  return tensors;
+}
+
+function tensorInfo(tensor: string, entry: unknown, name: string, start: number, size: number): TensorInfo {
+  const refuse = (what: string) => new WorldlineError(`${name}: tensor ${quote(tensor)} ${what}`);
+  if (!isObject(entry)) throw refuse("has no record of dtype, shape and data_offsets; the file is damaged");
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (!isDtype(dtype)) throw refuse(`has dtype ${quote(dtype)}; known are ${Object.keys(dtypeBytes).join(", ")}`);
+  if (!isCounts(shape)) throw refuse(`has shape ${quote(shape)}; a list of whole numbers from 0 up is needed`);
+  if (!isCounts(offsets) || offsets.length !== 2)
+    throw refuse(`has data_offsets ${quote(offsets)}; two whole numbers [begin, end] are needed`);
+  const bytes = byteLength(shape, dtype);
+  if (bytes === null) throw refuse(`has shape ${quote(shape)}, more than any file can hold; the file is damaged`);
+  const [begin, end] = offsets;
+  if (begin > end || start + end > size)
+    throw refuse(`claims bytes ${begin} to ${end} of ${size - start} bytes of data; the file is cut off or damaged`);
+  if (end - begin !== bytes)
+    throw refuse(`of shape ${quote(shape)} and dtype ${dtype} needs ${bytes} bytes but claims ${end - begin}; the file is damaged`);
+  return { name: tensor, dtype, shape, begin: start + begin, end: start + end };
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+}
+
+/** Bytes of a tensor, or null where the number is beyond 2^53. */
+function byteLength(shape: readonly number[], dtype: Dtype): number | null {
+  let bytes: number = dtypeBytes[dtype];
+  for (const n of shape) if (n !== 0 && !Number.isSafeInteger((bytes *= n))) return null;
+  return shape.includes(0) ? 0 : bytes;
+}
+
+/** The pieces of a file in writing order: length and header, then a function per tensor that gives its checked bytes. */
+function filePieces(
+  tensors: readonly TensorData[],
+  metadata: Record<string, string>,
+): { size: number; head: Uint8Array; bodies: (() => Promise<Uint8Array>)[] } {
+  const order = tensors.map((t) => ({ t, bytes: checkedBytes(t) })).sort((a, b) => dtypeBytes[b.t.dtype] - dtypeBytes[a.t.dtype]);
+  const offsets = new Map<string, [number, number]>();
+  let at = 0;
+  for (const { t, bytes } of order) {
+    if (t.name === "__metadata__")
+      throw new WorldlineError("a tensor is named __metadata__, which the safetensors format keeps for itself; rename it");
+    if (offsets.has(t.name)) throw new WorldlineError(`two tensors are named ${quote(t.name)}; names in a safetensors file must differ`);
+    offsets.set(t.name, [at, (at += bytes)]);
+  }
+  const entries = tensors.map(
+    (t) => `${JSON.stringify(t.name)}:${JSON.stringify({ dtype: t.dtype, shape: t.shape, data_offsets: offsets.get(t.name) })}`,
+  );
+  if (Object.keys(metadata).length > 0) entries.unshift(`"__metadata__":${JSON.stringify(metadata)}`);
+  const json = new TextEncoder().encode(`{${entries.join(",")}}`);
+  const length = Math.ceil(json.byteLength / 8) * 8;
+  if (length > maxHeader)
+    throw new WorldlineError(`the header would have ${length} bytes, at most ${maxHeader} are allowed; write fewer tensors per file`);
+  const head = new Uint8Array(8 + length).fill(0x20, 8);
+  new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
+  head.set(json, 8);
+  const bodies = order.map(
+    ({ t, bytes }) =>
+      async () =>
+        dataOf(t, bytes),
+  );
+  return { size: head.byteLength + at, head, bodies };
+}
+
+function checkedBytes(t: TensorData): number {
+  if (!isDtype(t.dtype))
+    throw new WorldlineError(`tensor ${quote(t.name)} has dtype ${quote(t.dtype)}; known are ${Object.keys(dtypeBytes).join(", ")}`);
+  const bytes = isCounts(t.shape) ? byteLength(t.shape, t.dtype) : null;
+  if (bytes === null)
+    throw new WorldlineError(`tensor ${quote(t.name)} has shape ${quote(t.shape)}; a list of whole numbers from 0 up is needed`);
+  if (t.data instanceof Uint8Array) checkLength(t, t.data.byteLength, bytes);
+  return bytes;
+}
+
+async function dataOf(t: TensorData, bytes: number): Promise<Uint8Array> {
+  const data = t.data instanceof Uint8Array ? t.data : await t.data();
+  checkLength(t, data.byteLength, bytes);
+  return data;
+}
+
+function checkLength(t: TensorData, given: number, needed: number): void {
+  if (given !== needed)
+    throw new WorldlineError(
+      `tensor ${quote(t.name)} of shape ${quote(t.shape)} and dtype ${t.dtype} needs ${needed} bytes, ${given} were given`,
+    );
+}
+
+/**
+ * A whole safetensors file in memory. Header entries stand in the given order; data is laid out by falling element size (then as given), so
+ * that every tensor is aligned. The default metadata is what the transformers library asks for.
+ */
+export async function writeSafetensors(
+  tensors: readonly TensorData[],
+  metadata: Record<string, string> = { format: "pt" },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { size, head, bodies } = filePieces(tensors, metadata);
+  const file = new Uint8Array(size);
+  file.set(head);
+  let at = head.byteLength;
+  for (const body of bodies) {
+    const data = await body();
+    file.set(data, at);
+    at += data.byteLength;
+  }
+  return file;
+}
+
+/** Writes a safetensors file tensor by tensor into a temporary file beside `path`, then renames it: the path never holds half a file. */
+export async function saveSafetensors(
+  path: string,
+  tensors: readonly TensorData[],
+  metadata: Record<string, string> = { format: "pt" },
+): Promise<void> {
+  const { head, bodies } = filePieces(tensors, metadata);
+  const { writeFileAtomic } = await import("./file_source.ts");
+  await writeFileAtomic(path, chunks(head, bodies));
+}
+
+async function* chunks(head: Uint8Array, bodies: (() => Promise<Uint8Array>)[]): AsyncGenerator<Uint8Array> {
+  yield head;
+  for (const body of bodies) yield await body();
+}

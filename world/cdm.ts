@@ -1,0 +1,56 @@
+// The dynamics model's role: p(action | source, target). Training examples from labelled triplets (loss on the action's words alone), and
+// annotation: the action a CDM reads off each unlabelled pair, with its log-probability.
+import type { Device } from "../engine/device.ts";
+import { Generator, type SamplingOptions } from "../models/generate.ts";
+import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
+import type { Template } from "../tokenizer/templates.ts";
+import { allowedIds } from "../tokenizer/vocab.ts";
+import type { Example } from "../train/data.ts";
+import type { CodeStore, Progress } from "./codes.ts";
+import type { Model } from "./model.ts";
+import type { AnnotatedRecord, PairRecord, TripletRecord } from "./records.ts";
+
+/** Training examples: loss 1 on every token of the action and on eos. */
+export function cdmExamples(model: Model, codes: CodeStore, records: readonly TripletRecord[], template: Template | string = "cdm"): Example[] {
+  return records.map((r) => {
+    const l = layoutTemplate(template, { source: codes.get(r.source).codes, target: codes.get(r.target).codes, action: r.action }, model);
+    return { ids: l.ids, weights: lossWeights(l) };
+  });
+}
+
+export interface AnnotateOptions {
+  readonly sampling: SamplingOptions;
+  /** Longest action in tokens. */
+  readonly maxTokens: number;
+  readonly batch: number;
+  readonly template?: Template | string;
+  readonly onProgress?: Progress;
+  readonly signal?: AbortSignal;
+}
+
+export const defaultAnnotate: AnnotateOptions = { sampling: { temperature: 0, seed: 0 }, maxTokens: 24, batch: 64 };
+
+/** Labels pairs with the action the CDM finds most likely (or samples), with summed and mean log-probability over its tokens and eos. */
+export async function annotate(device: Device, model: Model, codes: CodeStore, pairs: readonly PairRecord[], options: AnnotateOptions): Promise<AnnotatedRecord[]> {
+  const { batch, maxTokens, template = "cdm" } = options;
+  if (pairs.length === 0) return [];
+  const prompts = pairs.map((p) => layoutTemplate(template, { source: codes.get(p.source).codes, target: codes.get(p.target).codes }, model).ids);
+  const longest = prompts.reduce((a, p) => Math.max(a, p.length), 0);
+  const shape = { prompts: batch, branches: 1, promptTokens: longest, newTokens: maxTokens, allowed: allowedIds(model.vocab, "text"), stopId: model.vocab.eos };
+  const generator = await Generator.make(device, model.lm, shape);
+  const out: AnnotatedRecord[] = [];
+  for (let i = 0; i < pairs.length; i += batch) {
+    options.signal?.throwIfAborted();
+    const part = prompts.slice(i, i + batch);
+    const streams = Uint32Array.from({ length: batch }, (_, n) => i + n);
+    const results = await generator.run(part, options.sampling, streams);
+    results.forEach(([c], n) => {
+      const logprob = c.logprobs.reduce((a, v) => a + v, 0);
+      const tokens = c.logprobs.length;
+      out.push({ ...pairs[i + n], action: model.tokenizer.decode(c.ids), logprob, mean_logprob: logprob / tokens, tokens });
+    });
+    options.onProgress?.(out.length, pairs.length);
+  }
+  generator.destroy();
+  return out;
+}

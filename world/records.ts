@@ -1,0 +1,75 @@
+// What the stages hand each other: JSON-lines files of labelled triplets, unlabelled pairs and predictions. Picture paths are relative to
+// the file that names them. A file appears whole or not at all.
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { WorldlineError } from "../engine/errors.ts";
+
+/** Two pictures some time apart. */
+export interface PairRecord {
+  readonly id: string;
+  readonly source: string;
+  readonly target: string;
+  /** Anything the maker of the data wants to keep: the true scenes of the embedded world, video and frame numbers. */
+  readonly meta?: Readonly<Record<string, unknown>>;
+}
+
+/** A pair with its action in words. */
+export interface TripletRecord extends PairRecord {
+  readonly action: string;
+  /** The action's class, where known. */
+  readonly family?: string;
+}
+
+/** A pair that a dynamics model labelled. */
+export interface AnnotatedRecord extends TripletRecord {
+  /** Summed and mean log-probability of the action's tokens, in nats. */
+  readonly logprob: number;
+  readonly mean_logprob: number;
+  readonly tokens: number;
+}
+
+/** Reads a JSON-lines file; picture paths come back usable from here. Throws a sentence naming the line that is wrong. */
+export async function readRecords<T extends PairRecord>(path: string, need: readonly (keyof T & string)[] = []): Promise<T[]> {
+  const text = await readFile(path, "utf8").catch((cause: Error) => {
+    throw new WorldlineError(`${path} cannot be read: ${cause.message.split(",")[0]}; check the path`);
+  });
+  const base = dirname(resolve(path));
+  const lines = text.split("\n");
+  const records: T[] = [];
+  lines.forEach((line, i) => {
+    if (line.trim() === "") return;
+    const record = parseLine<T>(line, `${path}:${i + 1}`);
+    for (const key of ["id", "source", "target", ...need] as const) {
+      if (typeof (record as Record<string, unknown>)[key] === "undefined") throw new WorldlineError(`${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`);
+    }
+    const place = (p: string) => (isAbsolute(p) ? p : join(base, p));
+    records.push({ ...record, source: place(record.source), target: place(record.target) });
+  });
+  return records;
+}
+
+function parseLine<T>(line: string, where: string): T {
+  try {
+    return JSON.parse(line) as T;
+  } catch {
+    throw new WorldlineError(`${where} is no JSON; each line must be one JSON object`);
+  }
+}
+
+/** Writes records with picture paths relative to the file. */
+export async function writeRecords(path: string, records: readonly PairRecord[]): Promise<void> {
+  const base = dirname(resolve(path));
+  const place = (p: string) => relative(base, resolve(p));
+  await writeText(path, records.map((r) => JSON.stringify({ ...r, source: place(r.source), target: place(r.target) })).join("\n") + "\n");
+}
+
+/** Writes a text file whole: beside, then renamed. */
+export async function writeText(path: string, text: string): Promise<void> {
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(`${path}.part`, text);
+    await rename(`${path}.part`, path);
+  } catch (cause) {
+    throw new WorldlineError(`${path} cannot be written: ${(cause as Error).message.split(",")[0]}; choose a folder you can write to`);
+  }
+}

@@ -1,0 +1,188 @@
+// The tabletop base: a picture tokenizer trained on tables, and a transformer pre-trained on captioned pictures and unlabelled neighbouring
+// frames. No sentence it sees holds an action word. `npm run pretrain` makes it from a seed; the demo starts from it.
+import type { Device } from "../../engine/device.ts";
+import { Rng } from "../../engine/rng.ts";
+import { createChameleon } from "../../models/chameleon.ts";
+import { createVqgan } from "../../models/vqgan.ts";
+import { PictureCoder } from "../../tokenizer/image.ts";
+import { modelFiles } from "../../tokenizer/model_files.ts";
+import { parsePixelConfig, pixelValues } from "../../tokenizer/pixels.ts";
+import { layout, lossWeights, type Segment } from "../../tokenizer/prompt.ts";
+import { parseTokenizer } from "../../tokenizer/text.ts";
+import { trainBpe } from "../../tokenizer/train_bpe.ts";
+import { vocabOf } from "../../tokenizer/vocab.ts";
+import { interleaved } from "../../tokenizer/image.ts";
+import { defaultTraining, type TrainOptions } from "../../train/loop.ts";
+import { type Example, type ExampleSource, inTurn, shuffled } from "../../train/data.ts";
+import type { VqganTraining } from "../../train/vqgan.ts";
+import type { ChameleonConfig, VqConfig } from "../../weights/names.ts";
+import type { Model } from "../model.ts";
+import { FAMILIES, sentences } from "./actions.ts";
+import { caption, countCaption, spatialFacts } from "./captions.ts";
+import { driftView, type Picture, pictureSide, randomView, render } from "./render.ts";
+import { pair } from "./samples.ts";
+import { kindCount, randomScene, restingItem, type Scene, type Tabletop } from "./world.ts";
+
+/** Sizes and schedules of a base. */
+export interface BaseSettings {
+  readonly vq: { readonly codes: number; readonly embedDim: number; readonly baseChannels: number; readonly channelMultiplier: number[]; readonly resBlocks: number };
+  readonly lm: { readonly hidden: number; readonly intermediate: number; readonly layers: number; readonly heads: number; readonly ropeTheta: number };
+  readonly vqTraining: VqganTraining;
+  readonly lmTraining: TrainOptions;
+  /** Scenes re-shot or unrelated in pairs, single pictures, and neighbouring frames. */
+  readonly documents: { readonly scenes: number; readonly frames: number };
+  /** Steps that see only two-picture documents with loss on the second picture and the words: they form the copying heads. */
+  readonly copySteps: number;
+}
+
+export const defaultBase: BaseSettings = {
+  vq: { codes: 32, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 1, 2], resBlocks: 1 },
+  lm: { hidden: 64, intermediate: 160, layers: 4, heads: 2, ropeTheta: 30 },
+  vqTraining: {
+    learningRate: 2e-3,
+    steps: 700,
+    warmupRatio: 0.03,
+    type: "cosine",
+    floor: 0.05,
+    batch: 32,
+    warmSteps: 220,
+    commitment: 0.25,
+    betas: [0.9, 0.99],
+    clip: 1,
+    seed: 1,
+    logEvery: 20,
+    reviveEvery: 40,
+  },
+  lmTraining: { ...defaultTraining, learningRate: 6e-3, steps: 1300, batch: 32, seed: 1 },
+  documents: { scenes: 6000, frames: 4500 },
+  copySteps: 300,
+};
+
+/** An untrained base: random weights, a tokenizer trained on the world's words, configuration files. */
+export async function createBase(device: Device, world: Tabletop, settings: BaseSettings, seed: number): Promise<Model> {
+  const side = pictureSide(world);
+  const vq: VqConfig = { ...settings.vq, latentChannels: settings.vq.embedDim, resolution: side, inChannels: 3, outChannels: 3, attnResolutions: [], doubleLatent: false };
+  const step = 2 ** (vq.channelMultiplier.length - 1);
+  const tokenizerJson = trainBpe(corpus(world, seed), { codes: vq.codes, merges: 400, minCount: 2 });
+  const { configFields, files } = modelFiles(tokenizerJson, { size: side, imageSeqLength: (side / step) ** 2 });
+  const { hidden, intermediate, layers, heads, ropeTheta } = settings.lm;
+  const config: ChameleonConfig = {
+    ...configFields,
+    hidden,
+    intermediate,
+    layers,
+    heads,
+    kvHeads: heads,
+    headDim: hidden / heads,
+    maxPositions: 256,
+    rmsNormEps: 1e-5,
+    ropeTheta,
+    ropeScaling: null,
+    swinNorm: false,
+    modelParallelSize: 1,
+    tieWordEmbeddings: false,
+    vq,
+  };
+  const texts = Object.fromEntries(Object.entries({ ...files, "world.json": world as unknown as Record<string, unknown> }).map(([name, value]) => [name, JSON.stringify(value, null, 1)]));
+  const lm = await createChameleon(device, config, new Rng(seed, "transformer"));
+  const vqgan = await createVqgan(device, vq, new Rng(seed, "picture tokenizer"));
+  const pixels = parsePixelConfig(JSON.parse(texts["preprocessor_config.json"]) as Record<string, unknown>);
+  const tokenizer = parseTokenizer(tokenizerJson);
+  return { folder: "", config, lm, vqgan, pixels, tokenizer, files: texts, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };
+}
+
+/** Sentences whose words the tokenizer learns: every action, and captions. */
+function corpus(world: Tabletop, seed: number): string[] {
+  const rng = new Rng(seed, "corpus");
+  const texts = [...sentences(world).keys()];
+  for (let i = 0; i < 4000; i++) texts.push(caption(world, randomScene(world, rng, i % 3 === 0), rng));
+  return texts.flatMap((t) => [t, ` ${t}`]);
+}
+
+/** Pictures for the picture tokenizer: half ordinary tables, half crowded ones, so that every kind is seen beside every other. */
+export function vqPictures(world: Tabletop, pixels: Model["pixels"], batch: number, seed: number): (step: number) => Float32Array {
+  const side = pictureSide(world);
+  return (step) => {
+    const rng = new Rng(seed, `vq pictures ${step}`);
+    const out = new Float32Array(batch * side * side * 3);
+    for (let b = 0; b < batch; b++) {
+      const scene = b % 2 ? crowded(world, rng) : randomScene(world, rng, b % 4 === 0);
+      const picture = render(world, scene, randomView(world, rng));
+      out.set(interleaved(pixelValues(picture, pixels), side * side), b * side * side * 3);
+    }
+    return out;
+  };
+}
+
+function crowded(world: Tabletop, rng: Rng): Scene {
+  const { clutter } = randomScene(world, rng);
+  const cells = Array.from({ length: world.grid ** 2 }, () => (rng.uniform() < 0.75 ? restingItem(rng.int(kindCount(world)), rng) : null));
+  return { cells, clutter };
+}
+
+interface Document {
+  readonly pictures: readonly Picture[];
+  readonly text: string;
+  readonly textFirst: boolean;
+}
+
+/** Documents of the base: two pictures with words about the second, or one picture with words about it; words first in 40%. */
+function documents(world: Tabletop, settings: BaseSettings, seed: number): Document[] {
+  const rng = new Rng(seed, "documents");
+  const make = (pictures: Picture[], text: string): Document => ({ pictures, text, textFirst: rng.uniform() < 0.4 });
+  const out: Document[] = [];
+  for (let i = 0; i < settings.documents.frames; i++) {
+    const p = pair(world, rng, { steps: rng.uniform() < 0.3 ? 2 : 1, family: rng.pick(FAMILIES) });
+    out.push(make([p.source, p.target], wordsFor(world, p.after, rng)));
+  }
+  for (let i = 0; i < settings.documents.scenes; i++) {
+    const scene = randomScene(world, rng, i % 3 === 0);
+    const view = randomView(world, rng);
+    const picture = render(world, scene, view);
+    const draw = rng.uniform();
+    if (draw < 0.35) out.push(make([picture], wordsFor(world, scene, rng)));
+    else {
+      const before = draw < 0.35 + 0.65 * 0.75 ? scene : randomScene(world, rng);
+      out.push(make([render(world, before, driftView(world, view, rng)), picture], wordsFor(world, scene, rng)));
+    }
+  }
+  return out;
+}
+
+function wordsFor(world: Tabletop, scene: Scene, rng: Rng): string {
+  const text = caption(world, scene, rng);
+  return text || spatialFacts(world, scene)[0] || countCaption(world, scene);
+}
+
+/** Encodes the documents and lays them out: copying first, then everything, the first of two pictures at weight 0.3. */
+export async function baseExamples(model: Model, world: Tabletop, settings: BaseSettings, seed: number, onProgress?: (done: number, total: number) => void): Promise<ExampleSource> {
+  const docs = documents(world, settings, seed);
+  const pictures = docs.flatMap((d) => d.pictures);
+  const codes: Uint32Array[] = [];
+  for (let i = 0; i < pictures.length; i += 256) {
+    for (const e of await model.pictures.encode(pictures.slice(i, i + 256))) codes.push(e.codes);
+    onProgress?.(codes.length, pictures.length);
+  }
+  let at = 0;
+  const copy: Example[] = [];
+  const all: Example[] = [];
+  for (const d of docs) {
+    const images: Segment[] = d.pictures.map(() => ({ kind: "image", codes: codes[at++] }));
+    const text: Segment = { kind: "text", text: d.text };
+    const segments = d.textFirst ? [text, ...images] : [...images, text];
+    all.push(documentExample(model, segments, images.length, 0.3));
+    if (images.length === 2) copy.push(documentExample(model, segments, 2, 0));
+  }
+  const rest = shuffled(all, seed);
+  return copy.length ? inTurn(shuffled(copy, seed + 1), settings.copySteps, rest) : rest;
+}
+
+/** Loss 1 everywhere but on the first of two pictures, which has `first`. */
+function documentExample(model: Model, segments: readonly Segment[], images: number, first: number): Example {
+  const whole = segments.map((s, i) => (i === segments.length - 1 ? { ...s, completes: true } : s));
+  const l = layout(whole, model, { end: "eos" });
+  const weights = lossWeights(l).fill(1, 1);
+  const leading = l.spans.find((s) => s.kind === "image");
+  if (images === 2 && leading) weights.fill(first, leading.begin, leading.end);
+  return { ids: l.ids, weights };
+}
