@@ -7,14 +7,29 @@ import { WorldlineError } from "./errors.ts";
 import { Plan } from "./plan.ts";
 import { Tensor } from "./tensor.ts";
 
-/** A number of the plan that changes from run to run; set with `plan.set(name, value)`. */
+/** A number of the plan that changes from run to run: set with `plan.set(name, value)`, or computed from another one. */
 export class Scalar {
   readonly name: string;
-  value: number;
+  private held: number;
+  private readonly from: { readonly source: Scalar; readonly compute: (value: number) => number } | undefined;
 
-  constructor(name: string, value: number) {
+  constructor(name: string, value: number, from?: { source: Scalar; compute: (value: number) => number }) {
     this.name = name;
-    this.value = value;
+    this.held = value;
+    this.from = from;
+  }
+
+  get value(): number {
+    return this.from ? this.from.compute(this.from.source.value) : this.held;
+  }
+
+  set value(value: number) {
+    this.held = value;
+  }
+
+  /** A scalar that follows this one. */
+  map(compute: (value: number) => number): Scalar {
+    return new Scalar(`of ${this.name}`, 0, { source: this, compute });
   }
 }
 

@@ -3,7 +3,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Rng } from "../engine/rng.ts";
-import { encodePng } from "../world/tabletop/clip_files.ts";
+import { encodePng } from "../world/pictures.ts";
 import { clip, defaultWorld, FAMILIES, fullWorld, type Picture, pictureSide, triplet } from "../world/tabletop/index.ts";
 
 const ZOOM = 3;

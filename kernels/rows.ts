@@ -26,3 +26,16 @@ export function rowVariant(columns = "C") {
     grid: (p: Numbers, consts: Numbers) => rowGrid(p.rows, consts),
   };
 }
+
+/** Like `rowVariant` for rows short enough to be held in registers: N vec4 a lane (at most `most`), PER rows a subgroup. */
+export function heldVariant(columns = "C", most = 8) {
+  const vectors = (p: Numbers, device: Capabilities) => Math.ceil(p[columns] / 4 / Math.max(1, device.lanes));
+  return {
+    lib: ["grid", "lanes"],
+    needs: ["subgroups"],
+    when: (p: Numbers, device: Capabilities) => p[columns] % 4 === 0 && device.lanes >= 4 && vectors(p, device) <= most,
+    consts: (p: Numbers, { lanes, software }: Capabilities): Numbers => ({ LPR: lanes, PER: software ? Math.min(16, Math.ceil(p.rows / 8)) : 1 }),
+    rebind: (p: Numbers, device: Capabilities): Numbers => ({ N: vectors(p, device) }),
+    grid: (p: Numbers, consts: Numbers) => grid2d(Math.ceil(p.rows / consts.PER)),
+  };
+}

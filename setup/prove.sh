@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Proves the one-command set-up on bare machines: `npm run prove-setup [-- bookworm|trixie] [--quick] [--preset NAME] [--worktree]`.
+# Proves the one-command set-up on bare machines: `npm run prove-setup [-- bookworm|trixie] [--quick] [--no-demo] [--preset NAME] [--worktree]`.
 # Each machine is a minimal Debian made by debootstrap plus this machine's Node and npm and a fresh clone of the last commit; nothing else.
 #   root      npm test and npm run demo as root, then once more (the second start must set nothing up)
 #   user      the same as an ordinary user without root (first release only)
 #   words     doctor tells "no loader", "no driver" and "driver too old" apart, and the last is mended by one command
-#   no-apt    without apt the SwiftShader package is used (not with --quick)
-#   offline   without a network the commands end soon, with one sentence
-# --quick runs the set-up tests instead of all; --worktree takes the files as they lie instead of the last commit. Needs root and debootstrap.
+#   no-apt    without apt the SwiftShader package is used (first release only)
+#   offline   without a network the commands end soon, with one sentence (first release only)
+# --quick runs the set-up tests instead of all; --no-demo leaves the demo out; --worktree takes the files as they lie instead of the last
+# commit. Needs root and debootstrap.
 set -euo pipefail
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$0"; }
 releases=() quick="" preset="quick" worktree="" demo="yes"
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -193,7 +194,7 @@ for i in "${!releases[@]}"; do
   [ "$i" != 0 ] || prove_user "$release"
   prove_words "$release"
   if [ "$i" = 0 ]; then
-    [ -n "$quick" ] || prove_no_apt "$release"
+    prove_no_apt "$release"
     prove_offline "$release"
   fi
   rm -rf --one-file-system "$work/base-$release"

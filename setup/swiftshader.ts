@@ -50,7 +50,8 @@ export async function installSwiftShader(folder: string, say: Say): Promise<void
     if (!inner) throw new Error(`${PACKAGE} holds no ${ENTRY}`);
     const whole = join(work, "whole");
     mkdirSync(whole);
-    for (const [path, bytes] of untar(brotliDecompressSync(inner))) writeFileSync(join(whole, basename(path)), bytes, { mode: 0o755 });
+    const parts = untar(brotliDecompressSync(inner));
+    for (const [path, bytes] of parts) if (/vulkan|libvk_/.test(path)) writeFileSync(join(whole, basename(path)), bytes, { mode: 0o755 });
     rmSync(folder, { recursive: true, force: true });
     renameSync(whole, folder);
     writeManifests(folder, "SwiftShader in the user's cache", "libvk_swiftshader.so", ["."]);

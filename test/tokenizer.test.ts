@@ -1,5 +1,5 @@
-// Text and sequence layouts: tokenizer.json against the Rust library's answers, training, the id space, prompts. Run: node --import tsx
-// test/tokenizer.test.ts
+// Text and sequence layouts: tokenizer.json against the Rust library's answers, training, the id space, prompts. Long because every fault has
+// its row. Run: node --import tsx test/tokenizer.test.ts
 
 import { test } from "uvu";
 import * as assert from "uvu/assert";

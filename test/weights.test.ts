@@ -1,4 +1,5 @@
-// File formats: safetensors reader and writer, float conversions, model folders, config.json. Run: node --import tsx test/weights.test.ts
+// File formats: safetensors reader and writer, float conversions, model folders, config.json. Long because every fault has its row.
+// Run: node --import tsx test/weights.test.ts
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -148,6 +149,8 @@ test("every fault of a header is one sentence", async () => {
     assert.not.match(message, /\n/);
   }
   assert.is((await open(fileOf("{}   "))).tensors.size, 0);
+  const deep = "[".repeat(100000) + "]".repeat(100000);
+  assert.match(await messageOf(() => open(fileOf(`{"a":${record("F32", deep, "[0,4]")}}`, 4))), /shape a value too deep to show/);
 });
 
 test("a source is closed where opening fails", async () => {

@@ -70,6 +70,12 @@ export interface TrainHooks {
 export interface TrainResult {
   readonly log: TrainRecord[];
   readonly seconds: number;
+  /** Seconds in which JavaScript was busy: collating, writing inputs, encoding and submitting. */
+  readonly hostSeconds: number;
+  readonly steps: number;
+  readonly tokens: number;
+  /** Floating point operations of forward and backward, counted as three forward passes of the padded batch. */
+  readonly flops: number;
   /** false where the signal stopped it early. */
   readonly finished: boolean;
 }
@@ -116,10 +122,11 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
   const resumed = (await hooks.store?.load()) ?? { step: 0, log: [] };
   const log = [...resumed.log];
   let since = device.host.now();
-  let tokens = 0;
-  let work = 0;
+  const total = { tokens: 0, flops: 0, host: 0 };
+  let mark = { ...total };
   let i = resumed.step;
   for (; i < o.steps; i++) {
+    const hostBegin = device.host.now();
     const chosen = source.batch(i, o.batch);
     const batch = collate(chosen, step.shape, model.config.padId);
     const scored = batch.weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
@@ -127,8 +134,9 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
     if (o.divideBy === "tokens") plan.set("count", scored);
     const lr = rateAt(o, i);
     plan.set("lr", lr).set("step", i + 1).run();
-    for (const e of chosen) tokens += e.ids.length;
-    work += 3 * flops(model.config, o.batch, step.shape.T, step.shape.scored * o.batch);
+    total.host += device.host.now() - hostBegin;
+    for (const e of chosen) total.tokens += e.ids.length;
+    total.flops += 3 * flops(model.config, o.batch, step.shape.T, step.shape.scored * o.batch);
     const last = i + 1 === o.steps;
     const stop = hooks.signal?.aborted ?? false;
     if ((i + 1) % o.logEvery === 0 || last || stop) {
@@ -143,17 +151,18 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
         loss,
         learning_rate: lr,
         grad_norm: norm,
-        tokens_per_s: tokens / seconds,
-        gflop_per_s: work / seconds / 1e9,
+        tokens_per_s: (total.tokens - mark.tokens) / seconds,
+        gflop_per_s: (total.flops - mark.flops) / seconds / 1e9,
       };
       log.push(record);
       hooks.onLog?.(record);
       since = device.host.now();
-      tokens = work = 0;
+      mark = { ...total };
     }
     if (stop || (!last && (i + 1) % o.saveEvery === 0)) await hooks.store?.save(i + 1, log);
     if (stop) break;
   }
   plan.destroy();
-  return { log, seconds: (device.host.now() - begin) / 1000, finished: i >= o.steps };
+  const seconds = (device.host.now() - begin) / 1000;
+  return { log, seconds, hostSeconds: total.host / 1000, steps: i - resumed.step, tokens: total.tokens, flops: total.flops, finished: i >= o.steps };
 }

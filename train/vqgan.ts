@@ -3,7 +3,7 @@
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable } from "../engine/module.ts";
-import { add, gatherRows, mse, nearestCode, scale, stopGradient, straightThrough } from "../engine/ops/index.ts";
+import { codebookRows, mse, quantize, weightedSum } from "../engine/ops/index.ts";
 import { adamw } from "../engine/optim.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Rng } from "../engine/rng.ts";
@@ -87,17 +87,18 @@ async function record(device: Device, vqgan: VQGAN, size: { width: number; heigh
   const dim = z.shape[z.shape.length - 1];
   const rows = z.reshape(z.size / dim, dim);
   let decoded: Tensor;
-  let extra: Tensor | undefined;
+  const terms: [Tensor, number][] = [];
   let codes: Tensor | undefined;
   if (quantized) {
     const book = tape.bring(vqgan.quantize.embedding.weight);
-    codes = tape.keep(nearestCode(rows, book));
-    const e = gatherRows(book, codes);
-    extra = add(scale(mse(rows, stopGradient(e)), o.commitment), mse(e, stopGradient(rows)));
-    decoded = vqgan.decode(straightThrough(rows, e).reshape(...z.shape));
+    const q = quantize(rows, book);
+    codes = tape.keep(q.codes);
+    const e = codebookRows(book, codes);
+    terms.push([mse(rows, e, { stopTarget: true }), o.commitment], [mse(e, rows, { stopTarget: true }), 1]);
+    decoded = vqgan.decode(q.quantized.reshape(...z.shape));
   } else decoded = vqgan.decode(z);
   const reconstruction = tape.keep(mse(decoded, x));
-  tape.backward(extra ? add(reconstruction, extra) : reconstruction);
+  tape.backward(weightedSum([[reconstruction, 1], ...terms]));
   const options = { lr: tape.scalar("lr", o.learningRate), step: tape.scalar("step", 1), betas: [...o.betas] as [number, number], eps: 1e-8, weightDecay: 0, clip: o.clip };
   adamw(tape, parameters(vqgan), options);
   return { plan: await tape.plan(), reconstruction, z, codes };

@@ -146,8 +146,10 @@ export async function saveCheckpoint(
   const { writeFileAtomic, writeFolderAtomic } = await import("./file_source.ts");
   const files: Record<string, string | Uint8Array | Record<string, unknown>> = { "config.json": content.config, ...content.files };
   for (const name of Object.keys(files)) {
-    if (name.includes("/") || name.includes("\\") || name === "" || name.startsWith(".."))
-      throw new WorldlineError(`${folder}: a file named ${quote(name)} cannot be saved; give plain file names`);
+    if (name.includes("/") || name.includes("\\") || name === "" || name.startsWith(".") || name === "model.safetensors")
+      throw new WorldlineError(
+        `${folder}: a file named ${quote(name)} cannot be saved; give plain file names other than model.safetensors`,
+      );
   }
   await writeFolderAtomic(folder, options.overwrite ?? false, async (temporary) => {
     await saveSafetensors(`${temporary}/model.safetensors`, content.tensors, options.metadata);

@@ -70,7 +70,12 @@ export function isObject(value: unknown): value is Record<string, unknown> {
 
 /** A value for an error message: JSON, at most 80 characters. */
 export function quote(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    text = "a value too deep to show";
+  }
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 

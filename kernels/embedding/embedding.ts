@@ -19,8 +19,8 @@ export const gather = kernel({
       source: new URL("./gather_vec4.wgsl", import.meta.url),
       lib: ["grid"],
       when: ({ C }) => C % 4 === 0,
-      consts: { WG: 64 },
-      grid: ({ rows, C }, { WG }) => grid2d(Math.ceil((rows * C) / 4 / WG)),
+      consts: ({ C }, { software, lanes }) => (software ? { WG: Math.max(4, lanes), PER: 8 } : { WG: C > 128 ? 64 : 32, PER: 1 }),
+      grid: ({ rows }, { PER }) => grid2d(Math.ceil(rows / PER)),
     },
   ],
 });

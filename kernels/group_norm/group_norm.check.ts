@@ -43,7 +43,7 @@ function inner({ B, P, C, swish }: Numbers, x: Floats, dy: Floats, mean: Floats,
 
 /** Gradients of sum(y dy) with respect to x, w and b in f64. */
 export function groupNormGradients(c: Numbers, x: Floats, dy: Floats, w: Floats, b: Floats, eps: number) {
-  const { B, P, C } = c;
+  const { P, C } = c;
   const { mean, rstd } = statisticsLoops(c, x, eps);
   const { normal, du } = inner(c, x, dy, mean, rstd, w, b);
   const [dw, db] = [new Float64Array(C), new Float64Array(C)];

@@ -1,6 +1,6 @@
 // Root-mean-square norm of rows, and its two gradients.
 import { grid2d, kernel } from "../kernel.ts";
-import { rowVariant } from "../rows.ts";
+import { heldVariant, rowVariant } from "../rows.ts";
 
 const floats = ["f32", "f16"] as const;
 
@@ -14,7 +14,10 @@ export const rmsnorm = kernel({
   types: { x: { alias: "XT", dtypes: floats }, w: { alias: "WT", dtypes: floats }, y: { alias: "YT", dtypes: floats } },
   consts: { WG: 64 },
   grid: ({ rows }) => grid2d(rows),
-  variants: [{ name: "rows", source: new URL("./rmsnorm_rows.wgsl", import.meta.url), ...rowVariant() }],
+  variants: [
+    { name: "held", source: new URL("./rmsnorm_held.wgsl", import.meta.url), ...heldVariant() },
+    { name: "rows", source: new URL("./rmsnorm_rows.wgsl", import.meta.url), ...rowVariant() },
+  ],
 });
 
 export const rmsnormDx = kernel({
@@ -27,7 +30,10 @@ export const rmsnormDx = kernel({
   types: { x: { alias: "XT", dtypes: floats }, w: { alias: "WT", dtypes: floats } },
   consts: { WG: 64 },
   grid: ({ rows }) => grid2d(rows),
-  variants: [{ name: "rows", source: new URL("./rmsnorm_dx_rows.wgsl", import.meta.url), ...rowVariant() }],
+  variants: [
+    { name: "held", source: new URL("./rmsnorm_dx_held.wgsl", import.meta.url), ...heldVariant() },
+    { name: "rows", source: new URL("./rmsnorm_dx_rows.wgsl", import.meta.url), ...rowVariant() },
+  ],
 });
 
 export const rmsnormDw = kernel({

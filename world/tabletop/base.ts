@@ -3,7 +3,7 @@
 import type { Device } from "../../engine/device.ts";
 import { Rng } from "../../engine/rng.ts";
 import { createChameleon } from "../../models/chameleon.ts";
-import { createVqgan } from "../../models/vqgan.ts";
+import { createVqgan, type VqTensorReader } from "../../models/vqgan.ts";
 import { PictureCoder } from "../../tokenizer/image.ts";
 import { modelFiles } from "../../tokenizer/model_files.ts";
 import { parsePixelConfig, pixelValues } from "../../tokenizer/pixels.ts";
@@ -59,7 +59,7 @@ export const defaultBase: BaseSettings = {
 };
 
 /** An untrained base: random weights, a tokenizer trained on the world's words, configuration files. */
-export async function createBase(device: Device, world: Tabletop, settings: BaseSettings, seed: number): Promise<Model> {
+export async function createBase(device: Device, world: Tabletop, settings: BaseSettings, seed: number, vqSource?: VqTensorReader): Promise<Model> {
   const side = pictureSide(world);
   const vq: VqConfig = { ...settings.vq, latentChannels: settings.vq.embedDim, resolution: side, inChannels: 3, outChannels: 3, attnResolutions: [], doubleLatent: false };
   const step = 2 ** (vq.channelMultiplier.length - 1);
@@ -85,7 +85,7 @@ export async function createBase(device: Device, world: Tabletop, settings: Base
   };
   const texts = Object.fromEntries(Object.entries({ ...files, "world.json": world as unknown as Record<string, unknown> }).map(([name, value]) => [name, JSON.stringify(value, null, 1)]));
   const lm = await createChameleon(device, config, new Rng(seed, "transformer"));
-  const vqgan = await createVqgan(device, vq, new Rng(seed, "picture tokenizer"));
+  const vqgan = await createVqgan(device, vq, vqSource ?? new Rng(seed, "picture tokenizer"));
   const pixels = parsePixelConfig(JSON.parse(texts["preprocessor_config.json"]) as Record<string, unknown>);
   const tokenizer = parseTokenizer(tokenizerJson);
   return { folder: "", config, lm, vqgan, pixels, tokenizer, files: texts, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };

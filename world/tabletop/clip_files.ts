@@ -1,12 +1,15 @@
 // Writes clips of the tabletop to disk: one lossless video each through a child process of ffmpeg (FFMPEG_PATH overrides the one on PATH),
 // or one folder of PNG frames each where there is no ffmpeg; beside them truth.jsonl with key frames, sentences and tables.
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { PNG } from "pngjs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { WorldlineError } from "../../engine/errors.ts";
 import { Rng } from "../../engine/rng.ts";
+import { writeFolderAtomic } from "../../weights/file_source.ts";
+import type { Progress } from "../codes.ts";
+import { encodePng } from "../pictures.ts";
 import { type Clip, type ClipOptions, clip } from "./clips.ts";
-import type { Picture } from "./render.ts";
 import { kindsOf, type Tabletop } from "./world.ts";
 
 /** One line of truth.jsonl: what a clip shows. `clip` is the video's or frame folder's name, `kinds` one table per rest (-1 empty). */
@@ -40,7 +43,7 @@ export function findVideoWriter(): VideoWriter | undefined {
   const ffmpeg = process.env.FFMPEG_PATH || "ffmpeg";
   const run = spawnSync(ffmpeg, ["-hide_banner", "-encoders"], { encoding: "utf8" });
   if (run.error || run.status !== 0) {
-    if (process.env.FFMPEG_PATH) throw new Error(`FFMPEG_PATH is "${ffmpeg}", which does not run as ffmpeg; correct it or unset it`);
+    if (process.env.FFMPEG_PATH) throw new WorldlineError(`FFMPEG_PATH is "${ffmpeg}", which does not run as ffmpeg; correct it or unset it`);
     return undefined;
   }
   const offered = new Set(run.stdout.split("\n").map((line) => line.trim().split(/\s+/)[1]));
@@ -48,16 +51,8 @@ export function findVideoWriter(): VideoWriter | undefined {
   return found && { ffmpeg, ...found };
 }
 
-/** A picture as the bytes of a PNG file. */
-export function encodePng(picture: Picture): Buffer {
-  const { width, height, data } = picture;
-  const png = new PNG({ width, height });
-  for (let i = 0, j = 0; i < data.length; i += 3, j += 4) png.data.set([data[i], data[i + 1], data[i + 2], 255], j);
-  return PNG.sync.write(png, { colorType: 2 });
-}
-
 /** Writes one clip as `path`.mkv with a writer, as a folder `path` of 0000.png, 0001.png, ... without; returns what was written. */
-export function writeClip(film: Clip, path: string, fps: number, writer?: VideoWriter): string {
+export async function writeClip(film: Clip, path: string, fps: number, writer?: VideoWriter): Promise<string> {
   if (!writer) {
     mkdirSync(path, { recursive: true });
     for (const [i, frame] of film.frames.entries()) writeFileSync(join(path, `${String(i).padStart(4, "0")}.png`), encodePng(frame));
@@ -80,13 +75,26 @@ export function writeClip(film: Clip, path: string, fps: number, writer?: VideoW
     "matroska",
     file,
   ];
-  const run = spawnSync(writer.ffmpeg, args, { input: Buffer.concat(film.frames.map((frame) => frame.data)) });
-  if (run.error || run.status !== 0) {
+  await pipeInto(writer.ffmpeg, args, Buffer.concat(film.frames.map((frame) => frame.data))).catch((cause: Error) => {
     rmSync(file, { force: true });
-    const why = run.error?.message ?? run.stderr.toString().trim().split("\n").at(-1);
-    throw new Error(`${writer.ffmpeg} could not write ${file}: ${why}; choose the format "frames" to do without it`);
-  }
+    throw new WorldlineError(`${writer.ffmpeg} could not write ${file}: ${cause.message}; choose the format "frames" to do without it`);
+  });
   return file;
+}
+
+/** Runs a program with bytes on its standard input; rejects with the last line it wrote to stderr. */
+function pipeInto(program: string, args: readonly string[], input: Buffer): Promise<void> {
+  return new Promise((done, fail) => {
+    const child = spawn(program, args, { stdio: ["pipe", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (text: Buffer) => {
+      said = (said + text.toString()).slice(-2000);
+    });
+    child.on("error", fail);
+    child.on("close", (code) => (code === 0 ? done() : fail(new Error(said.trim().split("\n").at(-1) || `exit code ${code}`))));
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(input);
+  });
 }
 
 /** What `writeClips` is asked for. */
@@ -95,42 +103,43 @@ export type ClipFilesOptions = ClipOptions & {
   readonly seed: number;
   readonly fps?: number;
   readonly format?: ClipFormat;
+  readonly onProgress?: Progress;
+  readonly signal?: AbortSignal;
 };
 
 /**
  * Fills a new folder with `count` clips and truth.jsonl. The folder appears only when all is written. Returns the truths and how they were
  * stored, in words. Throws when the folder holds something already, or when "video" is asked for and there is no ffmpeg.
  */
-export function writeClips(world: Tabletop, folder: string, options: ClipFilesOptions): { truths: ClipTruth[]; stored: string } {
-  const { count, seed, fps = 12, format = "auto", ...shape } = options;
+export async function writeClips(world: Tabletop, folder: string, options: ClipFilesOptions): Promise<{ truths: ClipTruth[]; stored: string }> {
+  const { count, seed, fps = 12, format = "auto", onProgress, signal, ...shape } = options;
   if (!Number.isInteger(count) || count < 1)
     throw new RangeError(`tabletop: count is ${count}; give a whole number of clips of at least 1`);
   if (!Number.isFinite(fps) || fps <= 0) throw new RangeError(`tabletop: fps is ${fps}; give a positive number of frames a second`);
-  const target = resolve(folder);
-  if (existsSync(target) && readdirSync(target).length > 0)
-    throw new Error(`${folder} is not empty; give a new or empty folder for the clips`);
+  if (existsSync(folder) && readdirSync(folder).length > 0)
+    throw new WorldlineError(`${folder} is not empty; give a new or empty folder for the clips`);
   const writer = format === "frames" ? undefined : findVideoWriter();
   if (format === "video" && !writer)
-    throw new Error('no ffmpeg with a lossless encoder was found; set FFMPEG_PATH or choose the format "frames"');
-  mkdirSync(dirname(target), { recursive: true });
-  const part = `${target}.part-${process.pid}`;
-  mkdirSync(part);
-  try {
-    const rng = new Rng(seed, "tabletop clips");
-    const truths = Array.from({ length: count }, (_, i) => {
-      const film = clip(world, rng.fork(i), shape);
-      const name = `clip_${String(i).padStart(5, "0")}`;
-      writeClip(film, join(part, name), fps, writer);
-      return truthOf(film, writer ? `${name}.mkv` : name, fps);
-    });
-    writeFileSync(join(part, "truth.jsonl"), truths.map((truth) => `${JSON.stringify(truth)}\n`).join(""));
-    if (existsSync(target)) rmdirSync(target);
-    renameSync(part, target);
-    const without = format === "frames" ? "as asked" : "no ffmpeg with a lossless encoder was found";
-    return { truths, stored: writer ? `video by ${writer.ffmpeg} with ${writer.codec}` : `folders of PNG frames (${without})` };
-  } finally {
-    rmSync(part, { recursive: true, force: true });
-  }
+    throw new WorldlineError('no ffmpeg with a lossless encoder was found; set FFMPEG_PATH or choose the format "frames"');
+  const rng = new Rng(seed, "tabletop clips");
+  const truths: ClipTruth[] = [];
+  await writeFolderAtomic(folder, true, async (temporary) => {
+    let next = 0;
+    const work = async () => {
+      for (let i = next++; i < count; i = next++) {
+        signal?.throwIfAborted();
+        const film = clip(world, rng.fork(i), shape);
+        const name = `clip_${String(i).padStart(5, "0")}`;
+        await writeClip(film, join(temporary, name), fps, writer);
+        truths[i] = truthOf(film, writer ? `${name}.mkv` : name, fps);
+        onProgress?.(truths.filter(Boolean).length, count);
+      }
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, work));
+    writeFileSync(join(temporary, "truth.jsonl"), truths.map((truth) => `${JSON.stringify(truth)}\n`).join(""));
+  });
+  const without = format === "frames" ? "as asked" : "no ffmpeg with a lossless encoder was found";
+  return { truths, stored: writer ? `video by ${writer.ffmpeg} with ${writer.codec}` : `folders of PNG frames (${without})` };
 }
 
 function truthOf(film: Clip, name: string, fps: number): ClipTruth {

@@ -1,0 +1,63 @@
+// worldline demo: the whole method on the embedded world, from data to report.html.
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Command, Option } from "commander";
+import { openDevice } from "../engine/node.ts";
+import { writeText } from "../world/records.ts";
+import type { Rate } from "../world/report.ts";
+import { reportHtml } from "../world/report_html.ts";
+import { runSeed } from "../world/tabletop/demo.ts";
+import { demoReport } from "../world/tabletop/demo_report.ts";
+import { type PresetName, presets } from "../world/tabletop/presets.ts";
+import { duration, interruption, progress, say, status } from "./terminal.ts";
+import { versions } from "./versions.ts";
+
+interface Flags {
+  preset: PresetName;
+  out?: string;
+  base?: string;
+  seed?: number;
+  fresh: boolean;
+}
+
+/** Adds the command. */
+export function register(program: Command): void {
+  program
+    .command("demo")
+    .description("the whole method on the embedded tabletop world: no GPU and no download needed")
+    .addOption(new Option("--preset <name>", "quick (minutes), default, full (hours on a CPU)").choices(Object.keys(presets)).default("default"))
+    .option("--out <folder>", "run folder (default: runs/<demo or preset>)")
+    .option("--base <folder>", "tabletop base to start from (default: the shipped one)")
+    .option("--seed <n>", "run this seed instead of the preset's", Number)
+    .option("--fresh", "delete what is in the run folder first", false)
+    .action(demo);
+}
+
+async function demo(flags: Flags): Promise<void> {
+  const begin = performance.now();
+  const preset = presets[flags.preset];
+  const out = flags.out ?? join("runs", flags.preset === "default" ? "demo" : flags.preset);
+  const base = flags.base ?? shippedBase(flags.preset);
+  if (flags.fresh) await rm(out, { recursive: true, force: true });
+  await writeText(join(out, "README.txt"), "A run of `worldline demo`: report.html first; the stages' files lie in the seed-* folders.\n");
+  const device = await openDevice();
+  say(`${device.describe()}`);
+  const context = { device, preset, base, hooks: { say, progress, status, signal: interruption() } };
+  const runs = [];
+  for (const seed of flags.seed === undefined ? preset.demo.seeds : [flags.seed]) runs.push(await runSeed(context, join(out, `seed-${seed}`), seed));
+  const command = ["worldline", ...process.argv.slice(2)].join(" ");
+  const report = await demoReport(context, runs, { worldline: versions().worldline, preset: flags.preset, command, versions: versions() });
+  await writeText(join(out, "report.json"), JSON.stringify(report, null, 1));
+  await writeText(join(out, "report.html"), reportHtml(report));
+  const show = (r: Rate | undefined) => (r ? `${(100 * r.value).toFixed(1)}% (${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)})` : "-");
+  say(`dynamics model: valid actions ${show(report.cdm.valid)}`);
+  for (const [system, r] of Object.entries(report.success)) say(`${system.padEnd(14)} success ${show(r)}`);
+  for (const t of report.targets) say(`${t.met ? "met   " : "missed"} ${t.name}: ${t.wanted}`);
+  say(`${join(out, "report.html")} and report.json, ${duration((performance.now() - begin) / 1000)} now, ${duration(report.seconds.total)} for all stages`);
+}
+
+/** The base that comes with the package for a preset. */
+function shippedBase(preset: PresetName): string {
+  return fileURLToPath(new URL(`../world/tabletop/${preset === "full" ? "base-full" : "base"}`, import.meta.url));
+}

@@ -1,0 +1,96 @@
+// `worldline frames`: key frames of videos as PNG, and neighbouring ones as pairs.
+// Exit code 0 when at least one video gave its frames, 1 when every one failed or an argument is wrong, 130 when interrupted.
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { WorldlineError } from "../engine/errors.ts";
+import { extractKeyFrames, type FramesProgress, type FramesReport } from "../world/frames.ts";
+import { listVideos } from "../world/video.ts";
+
+const sheets = 20;
+
+interface Flags {
+  readonly out: string;
+  readonly keyFrames: "motion" | "rest";
+  readonly count: number;
+  readonly spacing: number;
+  readonly size: number | undefined;
+  readonly square?: "crop" | "pad";
+  readonly fps?: number;
+}
+
+function whole(text: string): number {
+  if (!/^\d+$/.test(text) || Number(text) < 1) throw new InvalidArgumentError("give a whole number from 1 on");
+  return Number(text);
+}
+
+function pixels(text: string): number | undefined {
+  return text === "native" ? undefined : whole(text);
+}
+
+function rate(text: string): number {
+  if (!(Number(text) > 0)) throw new InvalidArgumentError("give a number of frames a second above 0");
+  return Number(text);
+}
+
+/** Prints failures as they come; on a terminal the last line counts, elsewhere every tenth part is a line. */
+function reporter(): (progress: FramesProgress) => void {
+  const live = process.stderr.isTTY;
+  return ({ done, total, state, reason }) => {
+    const clear = live ? "\r\x1b[K" : "";
+    if (state === "failed") process.stderr.write(`${clear}left out: ${reason}\n`);
+    const line = `frames: ${done} of ${total} videos`;
+    if (live) process.stderr.write(`${clear}${line}${done === total ? "\n" : ""}`);
+    else if (done === total || done % Math.ceil(total / 10) === 0) process.stderr.write(`${line}\n`);
+  };
+}
+
+function summary(report: FramesReport, out: string, seconds: number): string {
+  const { videos, written, kept, failed, keyFrames, pairs, black, dropped } = report;
+  const lines = [
+    `videos      ${videos}: ${written} read, ${kept} kept from an earlier run, ${failed.length} left out`,
+    `key frames  ${keyFrames} (${black} black frames passed over)`,
+    `pairs       ${pairs} (left out: ${dropped.cut} across a cut or black, ${dropped.duplicate} of nearly equal frames)`,
+    `time        ${seconds.toFixed(1)} s`,
+    `written to  ${out}: pairs.jsonl, frames/, sheets/`,
+  ];
+  if (failed.length) lines.push(`warning     ${failed.length} of ${videos} videos could not be read; see above`);
+  return lines.join("\n");
+}
+
+async function frames(paths: readonly string[], { out, ...options }: Flags): Promise<void> {
+  const stop = new AbortController();
+  const interrupt = () => stop.abort(new WorldlineError("interrupted; run the same command again to go on"));
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  try {
+    const start = performance.now();
+    const videos = await listVideos(paths);
+    const report = await extractKeyFrames(videos, out, { ...options, sheets }, { onProgress: reporter(), signal: stop.signal });
+    process.stdout.write(`${summary(report, out, (performance.now() - start) / 1000)}\n`);
+    if (report.failed.length === videos.length) process.exitCode = 1;
+  } catch (error) {
+    if (!(error instanceof WorldlineError)) throw error;
+    process.stderr.write(`frames: ${error.message}\n`);
+    process.exitCode = stop.signal.aborted ? 130 : 1;
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  }
+}
+
+/** Adds the command to the program. */
+export function register(program: Command): void {
+  program
+    .command("frames")
+    .description("find key frames in videos and write neighbouring ones as pairs; a run that was stopped goes on where it was")
+    .argument("<videos...>", "video files, folders of pictures sorted by name, or folders of these")
+    .requiredOption("--out <folder>", "where frames/, sheets/ and pairs.jsonl go")
+    .addOption(
+      new Option("--key-frames <kind>", "the strongest moments of motion, or the rests between them")
+        .choices(["motion", "rest"])
+        .default("motion"),
+    )
+    .option("--count <n>", "motion: most key frames of a video", whole, 6)
+    .option("--spacing <n>", "motion: least number of frames between two", whole, 20)
+    .option("--size <pixels>", 'side of a square picture, shorter side of any other; "native" leaves it', pixels, 512)
+    .addOption(new Option("--square <how>", "make pictures square: cut the centre out, or fill up with black").choices(["crop", "pad"]))
+    .option("--fps <n>", "frames a second to look at (the video's own where absent)", rate)
+    .action(frames);
+}

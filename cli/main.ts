@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+// The `worldline` command. Each command is one file that reads flags, calls one function and prints. Errors are one sentence, exit code 1.
+import { Command } from "commander";
+import { WorldlineError } from "../engine/errors.ts";
+import { NoAdapterError } from "../engine/host.ts";
+import { Interrupted, say } from "./terminal.ts";
+
+const commands = ["demo", "doctor", "train", "annotate", "filter", "edit", "probe", "eval", "frames", "pretrain", "tabletop", "goldens"] as const;
+
+const program = new Command("worldline")
+  .description("Trains and runs world models on WebGPU: a dynamics model says the action between two pictures, a world model draws the next picture.")
+  .version("0.1.0")
+  .showHelpAfterError("(see --help)")
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "")) });
+
+for (const name of commands) {
+  const module = (await import(`./${name}.ts`)) as { register(program: Command): void };
+  module.register(program);
+}
+
+try {
+  await program.parseAsync();
+} catch (cause) {
+  if (cause instanceof Interrupted) process.exitCode = 130;
+  else if (cause instanceof WorldlineError || cause instanceof NoAdapterError || cause instanceof RangeError) {
+    say(cause.message);
+    process.exitCode = 1;
+  } else {
+    say(`this should not have happened; please report it with the command you ran:\n${(cause as Error).stack ?? cause}`);
+    process.exitCode = 1;
+  }
+}
+process.exit();

@@ -1,0 +1,80 @@
+import { check } from "../kernel.ts";
+import { adamw, clipScale, sumSquares, sumSquaresShare } from "./adamw.ts";
+
+const options = { lr: 2e-3, b1: 0.9, b2: 0.95, c1: 1 - 0.9 ** 3, c2: 1 - 0.95 ** 3, eps: 1e-5, decay: 0.1 };
+
+const update = check({
+  kernel: adamw,
+  cases: [{ n: 4 }, { n: 1000 }, { n: 70_000 }],
+  bench: [{ n: 200_000 }, { n: 1 << 22 }],
+  inputs: ({ n }, rng) => ({
+    ...options,
+    grad: rng.normals(n),
+    scale: new Float32Array([0.75]),
+    w: rng.normals(n),
+    m: rng.normals(n, 0.1),
+    v: rng.normals(n, 0.1).map(Math.abs),
+  }),
+  outputs: ({ n }) => ({ w: n, m: n, v: n }),
+  reference: ({ n }, inputs) => {
+    const { lr, b1, b2, c1, c2, eps, decay } = options;
+    const [w, m, v] = ["w", "m", "v"].map((name) => Float64Array.from(inputs[name] as Float32Array));
+    for (let i = 0; i < n; i++) {
+      const g = (inputs.grad as Float32Array)[i] * 0.75;
+      m[i] = b1 * m[i] + (1 - b1) * g;
+      v[i] = b2 * v[i] + (1 - b2) * g * g;
+      w[i] = w[i] * (1 - lr * decay) - (lr * (m[i] / c1)) / (Math.sqrt(v[i]) / Math.sqrt(c2) + eps);
+    }
+    return { w, m, v };
+  },
+  tolerance: { f32: 2e-6 },
+  bytes: ({ n }) => 28 * n,
+});
+
+/** A gradient that was not finite (scale 0) must leave everything as it is, even where the gradient is NaN. */
+const skipped = check({
+  kernel: adamw,
+  cases: [{ n: 12 }],
+  inputs: ({ n }, rng) => ({ ...options, grad: new Float32Array(n).fill(Number.NaN), scale: new Float32Array(1), w: rng.normals(n), m: rng.normals(n), v: rng.normals(n) }),
+  outputs: ({ n }) => ({ w: n, m: n, v: n }),
+  reference: (_, inputs) => Object.fromEntries(["w", "m", "v"].map((name) => [name, Float64Array.from(inputs[name] as Float32Array)])),
+  tolerance: { f32: 0 },
+});
+
+const squares = check({
+  kernel: sumSquares,
+  cases: [
+    { n: 4, at: 0 },
+    { n: 50_000, at: 2 },
+  ],
+  inputs: ({ n, at }, rng) => ({ x: rng.normals(n), part: new Float32Array(at + Math.ceil(n / sumSquaresShare) + 1).fill(7) }),
+  outputs: ({ n, at }) => ({ part: at + Math.ceil(n / sumSquaresShare) + 1 }),
+  reference: ({ n, at }, inputs) => {
+    const part = Float64Array.from(inputs.part as Float32Array);
+    for (let g = 0; g < Math.ceil(n / sumSquaresShare); g++) {
+      part[at + g] = 0;
+      for (let i = g * sumSquaresShare; i < Math.min(n, (g + 1) * sumSquaresShare); i++) part[at + g] += (inputs.x as Float32Array)[i] ** 2;
+    }
+    return { part };
+  },
+  tolerance: { f32: 2e-6 },
+});
+
+const scaled = check({
+  kernel: clipScale,
+  cases: [
+    { n: 1, clip: 0.5 },
+    { n: 300, clip: 1 },
+    { n: 5, clip: 0 },
+    { n: 2, clip: 1000 },
+  ],
+  inputs: ({ n }, rng) => ({ part: rng.normals(n).map(Math.abs) }),
+  outputs: () => ({ norm: 1, scale: 1 }),
+  reference: ({ clip }, inputs) => {
+    const norm = Math.sqrt((inputs.part as Float32Array).reduce((a, v) => a + v, 0));
+    return { norm: Float64Array.of(norm), scale: Float64Array.of(clip > 0 ? Math.min(1, clip / (norm + 1e-6)) : 1) };
+  },
+  tolerance: { f32: 2e-6 },
+});
+
+export default [update, skipped, squares, scaled];

@@ -1,0 +1,139 @@
+// The picture model against the reference data of two tiny models: latents, codes and pixels, also of pictures that are not square; saving
+// and loading; and that training lowers the loss.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import type { Device } from "../engine/device.ts";
+import { openDevice } from "../engine/node.ts";
+import { Rng } from "../engine/rng.ts";
+import { Tape } from "../engine/tape.ts";
+import { bytes, createVqgan, flops, saveTensors, type VQGAN, vqTensorSpecs } from "../models/vqgan.ts";
+import { toIntegers } from "../weights/dtypes.ts";
+import { parseVqConfig, type VqConfig } from "../weights/names.ts";
+import type { Safetensors } from "../weights/safetensors.ts";
+import { floats, goldenJson, goldenTensors } from "./goldens.ts";
+
+const device = await openDevice();
+const limit = 2e-4;
+
+async function load(name: string): Promise<{ config: VqConfig; model: VQGAN }> {
+  const config = parseVqConfig(goldenJson<{ vq_config: Record<string, unknown> }>(`${name}/config.json`).vq_config);
+  const file = await goldenTensors(`${name}/model.safetensors`);
+  const at = (tensor: string) => `model.vqmodel.${tensor}`;
+  const model = await createVqgan(device, config, (tensor) => (file.tensors.has(at(tensor)) ? floats(file, at(tensor)) : undefined));
+  await file.close();
+  return { config, model };
+}
+
+/** (B, C, P) -> (B, P, C). */
+function channelsLast(data: Float32Array, B: number, C: number): Float32Array {
+  const P = data.length / (B * C);
+  return data.map((_, n) => data[Math.floor(n / (P * C)) * P * C + (n % C) * P + (Math.floor(n / C) % P)]);
+}
+
+const worst = (a: ArrayLike<number>, b: ArrayLike<number>) => {
+  assert.is(a.length, b.length);
+  let most = 0;
+  for (let i = 0; i < a.length; i++) most = Math.max(most, Number.isFinite(a[i]) ? Math.abs(a[i] - b[i]) : Number.POSITIVE_INFINITY);
+  return most;
+};
+
+const codesOf = async (file: Safetensors, name: string) => Uint32Array.from(toIntegers(await file.read(name), file.tensors.get(name)!.dtype), Number);
+
+for (const name of ["tiny-mha", "tiny-gqa"]) {
+  test(`${name}: encodes to the reference's vectors and codes`, async () => {
+    const { model } = await load(name);
+    const file = await goldenTensors(`${name}/expected/vq_encode.safetensors`);
+    for (const prefix of ["", "wide."]) {
+      const [B, C, H, W] = file.tensors.get(`${prefix}pixel_values`)!.shape;
+      const tape = new Tape(device);
+      const z = model.encode(tape.input("pixels", [B, H, W, C]));
+      const { codes, quantized } = model.quantise(z);
+      for (const t of [z, codes, quantized]) tape.keep(t);
+      const plan = await tape.plan();
+      plan.write("pixels", channelsLast(await floats(file, `${prefix}pixel_values`), B, C)).run();
+      const [gotZ, gotCodes, gotQuantized] = await plan.read(z, codes, quantized);
+      const want = await floats(file, `${prefix}prequant`);
+      assert.ok(worst(gotZ, channelsLast(want, B, z.shape[3])) < limit, `${prefix}prequant`);
+      assert.equal(gotCodes, await codesOf(file, `${prefix}codes`));
+      // The reference adds the difference of code and vector to the vector, which rounds.
+      if (!prefix) assert.ok(worst(gotQuantized, channelsLast(await floats(file, "quantized"), B, z.shape[3])) < 1e-6, "quantized");
+      plan.destroy();
+    }
+    await file.close();
+  });
+
+  test(`${name}: decodes codes to the reference's pixels`, async () => {
+    const { model } = await load(name);
+    const file = await goldenTensors(`${name}/expected/vq_decode.safetensors`);
+    const down = 2 ** (model.config.channelMultiplier.length - 1);
+    for (const prefix of ["", "wide."]) {
+      const [B, C, H, W] = file.tensors.get(`${prefix}pixel_values`)!.shape;
+      const tape = new Tape(device);
+      const pixels = tape.keep(model.decodeCodes(tape.input("codes", [B, H / down, W / down], "u32")));
+      const plan = await tape.plan();
+      plan.write("codes", await codesOf(file, `${prefix}codes`)).run();
+      const [got] = await plan.read(pixels);
+      assert.ok(worst(got, channelsLast(await floats(file, `${prefix}pixel_values`), B, C)) < limit, `${prefix}pixels`);
+      plan.destroy();
+    }
+    await file.close();
+  });
+
+  test(`${name}: saving gives the file's tensors back`, async () => {
+    const { model } = await load(name);
+    const file = await goldenTensors(`${name}/model.safetensors`);
+    const saved = await saveTensors(device, model);
+    const names = [...file.tensors.keys()].filter((n) => n.startsWith("model.vqmodel.")).map((n) => n.slice("model.vqmodel.".length));
+    assert.equal([...saved.keys()].sort(), names.sort());
+    for (const [tensor, { shape, data }] of saved) {
+      assert.equal(shape, file.tensors.get(`model.vqmodel.${tensor}`)!.shape, tensor);
+      assert.is(worst(data, await floats(file, `model.vqmodel.${tensor}`)), 0, tensor);
+    }
+    await file.close();
+  });
+}
+
+test("without a decoder in the files a model encodes only, and says so", async () => {
+  const config = parseVqConfig(goldenJson<{ vq_config: Record<string, unknown> }>("tiny-mha/bf16/config.json").vq_config);
+  const file = await goldenTensors("tiny-mha/bf16/model.safetensors");
+  const at = (tensor: string) => `model.vqmodel.${tensor}`;
+  const model = await createVqgan(device, config, (tensor) => (file.tensors.has(at(tensor)) ? floats(file, at(tensor)) : undefined));
+  const z = model.encode(new Tape(device).input("pixels", [1, 32, 32, 3]));
+  assert.equal(z.shape, [1, 8, 8, 16]);
+  assert.throws(() => model.decode(z), /these weights hold no VQ decoder.*Anole/);
+  assert.throws(() => model.encode(new Tape(device).input("pixels", [1, 30, 32, 3])), /multiples of 4/);
+  assert.is(bytes(config, false) < bytes(config), true);
+  await file.close();
+});
+
+test("names, sizes and operations of the published model", () => {
+  const real = parseVqConfig({});
+  const specs = vqTensorSpecs(real);
+  assert.is(specs.length, 293);
+  assert.is(
+    specs.reduce((sum, s) => sum + s.shape.reduce((a, b) => a * b, 1), 0),
+    68_718_467,
+  );
+  assert.equal(specs.find((s) => s.name === "decoder.up.3.block.0.nin_shortcut.weight")?.shape, [256, 512, 1, 1]);
+  assert.is(vqTensorSpecs(real, false).length, 127);
+  // One 3x3 convolution of 128 to 128 channels at 512 x 512 alone takes 77 GFLOP; the decoder has seven at that resolution.
+  const { encode, decode } = flops(real, 512, 512);
+  assert.ok(encode > 4 * 77e9 && decode > encode, `${encode} ${decode}`);
+});
+
+test("missing and misshapen tensors are named", async () => {
+  const config = goldenJson<{ vq_config: Record<string, unknown> }>("tiny-mha/config.json").vq_config;
+  const refused = async (source: (name: string) => Promise<Float32Array> | undefined) => {
+    try {
+      await createVqgan(device, parseVqConfig(config), source);
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return "";
+  };
+  assert.match(await refused((name) => (name.startsWith("decoder") ? Promise.resolve(new Float32Array(1)) : undefined)), /encoder.conv_in.weight is missing/);
+  assert.match(await refused(() => Promise.resolve(new Float32Array(5))), /encoder.conv_in.weight has 5 values but \(32, 3, 3, 3\) is needed/);
+});
+
+export type { Device };
+test.run();

@@ -1,0 +1,123 @@
+// Key frames of videos and the pairs of neighbouring ones: decode once for the curve of motion, choose frames, write them as PNG.
+//   <out>/frames/<video>/<frame>.png and video.json, <out>/pairs.jsonl, <out>/sheets/<video>.png
+// A rerun keeps what was done with the same settings, so hundreds of videos can be stopped and resumed.
+import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { WorldlineError } from "../engine/errors.ts";
+import { reasonOf } from "../weights/file_source.ts";
+import { MissingProgramError } from "./ffmpeg.ts";
+import { readResult, settingsOf, uniqueNames, type VideoResult, writeVideo } from "./frame_files.ts";
+import { type Dropped, type KeyFrameOptions, optionFault } from "./key_frames.ts";
+import { writeRecords } from "./records.ts";
+
+export * from "./key_frames.ts";
+export * from "./motion.ts";
+
+/** One video done: how it went and what the run has reached. */
+export interface FramesProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly video: string;
+  readonly state: "written" | "kept" | "failed";
+  readonly reason?: string;
+}
+
+/** What a run gave. `black` counts black frames, which are never chosen. */
+export interface FramesReport {
+  readonly videos: number;
+  readonly written: number;
+  readonly kept: number;
+  readonly failed: readonly { readonly video: string; readonly reason: string }[];
+  readonly keyFrames: number;
+  readonly pairs: number;
+  readonly black: number;
+  readonly dropped: Dropped;
+}
+
+/**
+ * Writes the key frames of videos (files, or folders of pictures) below `out`, and pairs.jsonl at the end. Videos run side by side; one that
+ * cannot be read is reported and left out. Picture paths in pairs.jsonl are relative to it. Throws for wrong options, an `out` that cannot be
+ * written, a missing ffmpeg and an abort; what was done by then is kept for the next run.
+ */
+export async function extractKeyFrames(
+  videos: readonly string[],
+  out: string,
+  options: KeyFrameOptions = {},
+  { onProgress, signal }: { onProgress?: (progress: FramesProgress) => void; signal?: AbortSignal } = {},
+): Promise<FramesReport> {
+  const fault = videos.length === 0 ? "no video was given; give at least one" : optionFault(options);
+  if (fault) throw new WorldlineError(`key frames: ${fault}`);
+  await mkdir(join(out, "frames"), { recursive: true }).catch((error: unknown) => {
+    throw new WorldlineError(`${out}: the folder cannot be made, ${reasonOf(error)}`);
+  });
+  const names = uniqueNames(videos);
+  const ends: VideoEnd[] = [];
+  let done = 0;
+  await sideBySide(videos.length, options.jobs ?? availableParallelism(), async (i) => {
+    ends[i] = await oneVideo(videos[i], names[i], out, options, i < (options.sheets ?? 0), signal);
+    onProgress?.({ done: ++done, total: videos.length, video: videos[i], state: ends[i].state, reason: ends[i].reason });
+  });
+  const report = reportOf(videos, ends);
+  const place = (file: string) => join(out, file);
+  const pairs = ends.flatMap((end) => end.result?.pairs ?? []);
+  const placed = pairs.map((pair) => ({ ...pair, source: place(pair.source), target: place(pair.target) }));
+  await writeRecords(place("pairs.jsonl"), placed);
+  return report;
+}
+
+interface VideoEnd {
+  readonly state: FramesProgress["state"];
+  readonly reason?: string;
+  readonly result?: VideoResult;
+}
+
+function reportOf(videos: readonly string[], ends: readonly VideoEnd[]): FramesReport {
+  const count = (state: VideoEnd["state"]) => ends.filter((end) => end.state === state).length;
+  const sum = (of: (result: VideoResult) => number) => ends.reduce((total, { result }) => total + (result ? of(result) : 0), 0);
+  return {
+    videos: videos.length,
+    written: count("written"),
+    kept: count("kept"),
+    failed: ends.flatMap(({ reason }, i) => (reason === undefined ? [] : [{ video: videos[i], reason }])),
+    keyFrames: sum((result) => result.keys.length),
+    pairs: sum((result) => result.pairs.length),
+    black: sum((result) => result.black),
+    dropped: { cut: sum((result) => result.dropped.cut), duplicate: sum((result) => result.dropped.duplicate) },
+  };
+}
+
+/** Runs `work` for 0 ... count - 1, `jobs` at a time. After an error nothing new is started; it is thrown when all that ran have ended. */
+async function sideBySide(count: number, jobs: number, work: (i: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async () => {
+    try {
+      while (next < count) await work(next++);
+    } catch (error) {
+      next = count;
+      throw error;
+    }
+  };
+  for (const end of await Promise.allSettled(Array.from({ length: Math.min(count, jobs) }, worker)))
+    if (end.status === "rejected") throw end.reason;
+}
+
+async function oneVideo(
+  video: string,
+  name: string,
+  out: string,
+  options: KeyFrameOptions,
+  withSheet: boolean,
+  signal?: AbortSignal,
+): Promise<VideoEnd> {
+  signal?.throwIfAborted();
+  try {
+    const settings = await settingsOf(video, options, withSheet);
+    const before = await readResult(out, name, settings);
+    if (before) return { state: "kept", result: before };
+    return { state: "written", result: await writeVideo({ video, name, out, settings, withSheet }, options, signal) };
+  } catch (error) {
+    if (signal?.aborted || error instanceof MissingProgramError || !(error instanceof WorldlineError)) throw error;
+    return { state: "failed", reason: error.message };
+  }
+}

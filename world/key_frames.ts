@@ -1,0 +1,127 @@
+// Key frames from frames: the curve of motion of a stream of RGB frames, which of them are key frames, and neighbouring ones as pairs.
+// Works on frames in memory, in Node and in a browser; world/frames.ts runs it over video files.
+import * as motion from "./motion.ts";
+import type { PairRecord } from "./records.ts";
+
+/** Two neighbouring key frames of a video: their pictures, frame numbers and times in seconds. */
+export interface KeyFramePair extends PairRecord {
+  readonly video: string;
+  readonly frames: readonly [number, number];
+  readonly times: readonly [number, number];
+}
+
+/** Pairs left out, by reason: a scene cut or black frames between the two, or two frames that are nearly the same. */
+export interface Dropped {
+  readonly cut: number;
+  readonly duplicate: number;
+}
+
+/**
+ * `motion`: the `count` frames of most motion, `spacing` apart. `rest`: the middle of each still stretch of `minRest` frames or more.
+ * `size` is the side of a square picture or the shorter side of any other (as shown where absent); `square` cuts or fills up to a square.
+ * `duplicates` is the structural similarity from which a pair is left out (0.95 for motion; off for rest, where only pairs that differ by no
+ * more than still frames do are left out). `sheets`: for how many videos a contact sheet is drawn.
+ */
+export interface KeyFrameOptions {
+  readonly keyFrames?: "motion" | "rest";
+  readonly count?: number;
+  readonly spacing?: number;
+  readonly threshold?: number;
+  readonly minRest?: number;
+  readonly size?: number;
+  readonly square?: "crop" | "pad";
+  readonly fps?: number;
+  readonly duplicates?: number;
+  readonly measure?: motion.MotionMeasure;
+  readonly sheets?: number;
+  readonly jobs?: number;
+}
+
+/** The curve of a video and what was seen on the way. `kept` holds the frames themselves where they are what will be written and are few. */
+export interface Analysis {
+  readonly curve: readonly number[];
+  readonly cuts: readonly number[];
+  readonly black: readonly number[];
+  readonly kept?: readonly Uint8Array[];
+}
+
+/** Bytes of frames that may be held in memory for one video. */
+export const largestKept = 64 * 2 ** 20;
+/** Longest side of the frames that motion is measured on. */
+export const analysisSide = 64;
+
+/** Neighbouring key frames as pairs, without those that have a scene cut or a black frame between them. `file` names the picture of a frame. */
+export function keyFramePairs(
+  video: string,
+  keys: readonly number[],
+  {
+    rate,
+    file,
+    cuts = [],
+    black = [],
+  }: { rate: number; file: (frame: number) => string; cuts?: readonly number[]; black?: readonly number[] },
+): { pairs: KeyFramePair[]; cut: number } {
+  const pairs: KeyFramePair[] = [];
+  for (const [k, target] of keys.slice(1).entries()) {
+    const source = keys[k];
+    if ([...cuts, ...black].some((frame) => frame > source && frame <= target)) continue;
+    const times = [source / rate, target / rate] as const;
+    pairs.push({ id: `${video}/${source}-${target}`, video, source: file(source), target: file(target), frames: [source, target], times });
+  }
+  return { pairs, cut: Math.max(0, keys.length - 1) - pairs.length };
+}
+
+/** The curve of motion, the scene cuts and the black frames of RGB frames of one size, taken as they come. */
+export async function analyseFrames(
+  frames: AsyncIterable<{ readonly data: Uint8Array }> | Iterable<{ readonly data: Uint8Array }>,
+  { width, height }: { width: number; height: number },
+  measure: motion.MotionMeasure,
+  keep = false,
+): Promise<Analysis> {
+  const [curve, difference, black, kept]: [number[], number[], number[], Uint8Array[]] = [[], [], [], []];
+  let previous: motion.SmallFrame | undefined;
+  for await (const { data } of frames) {
+    const small = motion.smallFrame(data, width, height, analysisSide);
+    if (motion.isBlack(data)) black.push(curve.length);
+    difference.push(previous ? motion.meanDifference(previous, small) : 0);
+    curve.push(previous ? await measure(previous, small) : 0);
+    if (keep && kept.length * data.length <= largestKept) kept.push(data);
+    previous = small;
+  }
+  return { curve, cuts: motion.sceneCuts(difference), black, ...(kept.length === curve.length && { kept }) };
+}
+
+/** Frame numbers of the key frames; the threshold of stillness, too, where rests are looked for. */
+export function chooseKeyFrames({ curve, cuts, black }: Analysis, options: KeyFrameOptions = {}): { keys: number[]; threshold?: number } {
+  const dark = new Set(black);
+  if (options.keyFrames === "rest") {
+    const threshold = options.threshold ?? motion.restThreshold(curve);
+    return { keys: motion.restFrames(curve, { ...options, threshold }).filter((frame) => !dark.has(frame)), threshold };
+  }
+  // The jump of a cut, or into and out of black, is no motion.
+  const still = new Set([...cuts, ...black, ...black.map((frame) => frame + 1)]);
+  return {
+    keys: motion.motionPeaks(
+      curve.map((value, frame) => (still.has(frame) ? 0 : value)),
+      options,
+    ),
+  };
+}
+
+/** What is wrong with the options, in words; undefined where nothing is. */
+export function optionFault(options: KeyFrameOptions): string | undefined {
+  const { keyFrames = "motion", square, size, fps, duplicates, threshold } = options;
+  if (!["motion", "rest"].includes(keyFrames)) return `keyFrames is "${keyFrames}"; give motion or rest`;
+  if (square !== undefined && !["crop", "pad"].includes(square)) return `square is "${square}"; give crop or pad, or leave it out`;
+  if (size !== undefined && !(Number.isInteger(size) && size >= 8 && size <= 4096)) return `size is ${size}; give 8 to 4096 pixels`;
+  if (fps !== undefined && !(fps > 0 && fps <= 1000)) return `fps is ${fps}; give a rate above 0, up to 1000`;
+  if (duplicates !== undefined && !(duplicates > 0))
+    return `duplicates is ${duplicates}; give a similarity above 0 (over 1 keeps every pair)`;
+  if (threshold !== undefined && !(threshold >= 0)) return `threshold is ${threshold}; give a difference of 0 or more, in steps of 1/255`;
+  for (const [name, least] of Object.entries({ count: 1, spacing: 1, minRest: 2, sheets: 0, jobs: 1 }) as ["count", number][]) {
+    const value = options[name];
+    if (value !== undefined && !(Number.isInteger(value) && value >= least))
+      return `${name} is ${value}; give a whole number from ${least} on`;
+  }
+  return undefined;
+}

@@ -1,0 +1,228 @@
+// Motion per frame and what follows from it: curve[i] is how much frame i differs from frame i - 1 (curve[0] = 0), in steps of 1/255.
+// Key frames are the strongest moments of motion (the paper: the top K_f frames at least I_f apart) or the middles of still stretches.
+// Pure functions over numbers; world/frames.ts feeds them from videos.
+
+import { WorldlineError } from "../engine/errors.ts";
+
+/** A small, lightly blurred frame: (height, width, 3) values in 0 ... 255. */
+export interface SmallFrame {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Float32Array;
+}
+
+/** How much two successive small frames differ, 0 for equal ones. May be a promise, so that a GPU can measure. */
+export type MotionMeasure = (previous: SmallFrame, current: SmallFrame) => number | Promise<number>;
+
+/**
+ * Shrinks an RGB frame until neither side exceeds `longest`, then blurs it by (1 4 6 4 1)/16 on both axes. Colour is kept: a thing repainted in
+ * an equally bright colour has changed, too.
+ */
+export function smallFrame(rgb: Uint8Array, width: number, height: number, longest = 64): SmallFrame {
+  return blur(shrunkFrame(rgb, width, height, longest));
+}
+
+/** Shrinks an RGB frame by a whole factor, the mean of each block, until neither side exceeds `longest`. */
+export function shrunkFrame(rgb: Uint8Array, width: number, height: number, longest: number): SmallFrame {
+  const factor = Math.ceil(Math.max(width, height) / longest);
+  return factor === 1 ? { width, height, data: Float32Array.from(rgb) } : shrink(rgb, width, height, factor);
+}
+
+function shrink(rgb: Uint8Array, width: number, height: number, factor: number): SmallFrame {
+  const w = Math.ceil(width / factor);
+  const h = Math.ceil(height / factor);
+  const data = new Float32Array(w * h * 3);
+  for (let y = 0; y < height; y++)
+    for (let x = 0, i = y * width * 3; x < width; x++) {
+      const o = (Math.floor(y / factor) * w + Math.floor(x / factor)) * 3;
+      for (let c = 0; c < 3; c++) data[o + c] += rgb[i++];
+    }
+  for (let y = 0, o = 0; y < h; y++)
+    for (let x = 0; x < w; x++) {
+      const count = Math.min(factor, width - x * factor) * Math.min(factor, height - y * factor);
+      for (let c = 0; c < 3; c++) data[o++] /= count;
+    }
+  return { width: w, height: h, data };
+}
+
+function blur({ width, height, data }: SmallFrame): SmallFrame {
+  const across = new Float32Array(data.length);
+  const out = new Float32Array(data.length);
+  const row = width * 3;
+  for (let y = 0; y < height; y++) weigh(data, across, y * row, width, 3, 3);
+  weigh(across, out, 0, height, row, row);
+  return { width, height, data: out };
+}
+
+/** (1 4 6 4 1)/16 along `length` places `step` apart, for `lanes` neighbouring lines; the edge is repeated. */
+function weigh(from: Float32Array, to: Float32Array, start: number, length: number, step: number, lanes: number): void {
+  const end = (length - 1) * step;
+  for (let p = 0; p <= end; p += step) {
+    const a = start + Math.max(0, p - 2 * step);
+    const b = start + Math.max(0, p - step);
+    const c = start + p;
+    const d = start + Math.min(end, p + step);
+    const e = start + Math.min(end, p + 2 * step);
+    for (let l = 0; l < lanes; l++) to[c + l] = (from[a + l] + from[e + l] + 4 * (from[b + l] + from[d + l]) + 6 * from[c + l]) / 16;
+  }
+}
+
+/** Mean absolute difference over all pixels and channels, in steps of 1/255. */
+export function meanDifference(a: SmallFrame, b: SmallFrame): number {
+  let sum = 0;
+  for (let i = 0; i < a.data.length; i++) sum += Math.abs(a.data[i] - b.data[i]);
+  return sum / a.data.length;
+}
+
+/** Root of the mean squared difference, in steps of 1/255: a small thing that moves stands out of pixel noise more than in the mean. */
+export function rootMeanSquare(a: SmallFrame, b: SmallFrame): number {
+  let sum = 0;
+  for (let i = 0; i < a.data.length; i++) {
+    const d = a.data[i] - b.data[i];
+    sum += d * d;
+  }
+  return Math.sqrt(sum / a.data.length);
+}
+
+/**
+ * Structural similarity of two grey versions, the mean over 8 x 8 windows in steps of 4 (Wang et al. 2004, K1 = 0.01, K2 = 0.03); 1 for equal
+ * frames. Frames must have one size.
+ */
+export function similarity(a: SmallFrame, b: SmallFrame): number {
+  const [p, q] = [a, b].map(grey);
+  const side = Math.min(8, a.width, a.height);
+  let sum = 0;
+  let count = 0;
+  for (let top = 0; top + side <= a.height; top += 4)
+    for (let left = 0; left + side <= a.width; left += 4, count++) sum += windowSimilarity(p, q, a.width, left, top, side);
+  return sum / count;
+}
+
+function windowSimilarity(p: Float32Array, q: Float32Array, width: number, left: number, top: number, side: number): number {
+  const [c1, c2] = [(0.01 * 255) ** 2, (0.03 * 255) ** 2];
+  let [sp, sq, pp, qq, pq] = [0, 0, 0, 0, 0];
+  for (let y = top; y < top + side; y++)
+    for (let x = left, i = y * width + left; x < left + side; x++, i++) {
+      sp += p[i];
+      sq += q[i];
+      pp += p[i] * p[i];
+      qq += q[i] * q[i];
+      pq += p[i] * q[i];
+    }
+  const n = side * side;
+  const [mp, mq] = [sp / n, sq / n];
+  const together = (2 * mp * mq + c1) * (2 * (pq / n - mp * mq) + c2);
+  return together / ((mp * mp + mq * mq + c1) * (pp / n - mp * mp + qq / n - mq * mq + c2));
+}
+
+function grey({ width, height, data }: SmallFrame): Float32Array {
+  return Float32Array.from({ length: width * height }, (_, i) => 0.299 * data[3 * i] + 0.587 * data[3 * i + 1] + 0.114 * data[3 * i + 2]);
+}
+
+/** Whether at least `share` of an RGB frame's pixels are near black: every channel below 10. */
+export function isBlack(rgb: Uint8Array, share = 0.98): boolean {
+  let lit = 0;
+  for (let i = 0; i < rgb.length; i += 3) if (rgb[i] >= 10 || rgb[i + 1] >= 10 || rgb[i + 2] >= 10) lit++;
+  return lit <= (1 - share) * (rgb.length / 3);
+}
+
+/**
+ * The frames with the most motion, at most `count` of them and at least `spacing` frames apart, in order of time: the strongest first, then the
+ * strongest that keeps the distance, and so on. Frames without any motion are never taken. Defaults are the paper's K_f and I_f.
+ */
+export function motionPeaks(curve: ArrayLike<number>, { count = 6, spacing = 20 }: { count?: number; spacing?: number } = {}): number[] {
+  for (const [name, value] of Object.entries({ count, spacing }))
+    if (!Number.isInteger(value) || value < 1)
+      throw new WorldlineError(`motionPeaks: ${name} is ${value}; give a whole number of frames from 1 on`);
+  const order = Array.from(curve, (_, i) => i).filter((i) => curve[i] > 0);
+  order.sort((i, j) => curve[j] - curve[i] || i - j);
+  const taken: number[] = [];
+  for (const i of order) {
+    if (taken.length === count) break;
+    if (taken.every((j) => Math.abs(i - j) >= spacing)) taken.push(i);
+  }
+  return taken.sort((i, j) => i - j);
+}
+
+/**
+ * The middle frame of every still stretch: `minRest` or more frames in a row whose successive differences are all at most `threshold`
+ * (`restThreshold` where absent). A stretch from a to b gives floor((a + b) / 2).
+ */
+export function restFrames(
+  curve: ArrayLike<number>,
+  { threshold = restThreshold(curve), minRest = 3 }: { threshold?: number; minRest?: number } = {},
+): number[] {
+  if (!Number.isInteger(minRest) || minRest < 2)
+    throw new WorldlineError(`restFrames: minRest is ${minRest}; give a whole number of frames from 2 on`);
+  const middles: number[] = [];
+  for (let first = 0, i = 1; i <= curve.length; i++) {
+    if (i < curve.length && curve[i] <= threshold) continue;
+    if (i - first >= minRest) middles.push(Math.floor((first + i - 1) / 2));
+    first = i;
+  }
+  return middles;
+}
+
+/**
+ * The difference that parts stillness from motion. Stillness is the lowest group of values, a narrow one, as noise averages out over a frame:
+ * it grows from the lowest tenth by all values within 4.5 deviations (by the median distance) of its median, and the threshold is the geometric middle of the gap above it.
+ * Where that group is too wide for noise, Otsu's threshold on the logarithms parts calm from lively frames. Where all values are one narrow
+ * group, all is still if the median is below 3 steps of 1/255, else nothing is.
+ */
+export function restThreshold(curve: ArrayLike<number>): number {
+  const sorted = Float64Array.from(Array.from(curve).slice(1)).sort();
+  if (sorted.length === 0) return 0;
+  let size = 0;
+  let middle = 0;
+  let deviation = 0;
+  for (let next = Math.min(sorted.length, Math.max(3, Math.ceil(sorted.length / 10))); next > size; ) {
+    size = next;
+    middle = sorted[size >> 1];
+    deviation =
+      1.4826 *
+      sorted
+        .slice(0, size)
+        .map((v) => Math.abs(v - middle))
+        .sort()[size >> 1];
+    const limit = middle + 4.5 * Math.max(deviation, leastSpread * middle, leastDeviation);
+    while (next < sorted.length && sorted[next] <= limit) next++;
+  }
+  if (middle > 0.5 && deviation > 0.35 * middle) return otsu(sorted);
+  if (size === sorted.length) return middle < 3 ? sorted[size - 1] : 0;
+  return Math.sqrt(Math.max(sorted[size - 1], leastDeviation) * sorted[size]);
+}
+
+const leastSpread = 0.01;
+const leastDeviation = 0.02;
+
+/** Otsu's threshold on the logarithms of sorted values: the split with the largest variance between its two sides. */
+function otsu(sorted: Float64Array): number {
+  const logs = sorted.map((v) => Math.log(Math.max(v, leastDeviation)));
+  const total = logs.reduce((sum, v) => sum + v, 0);
+  let best = 0;
+  let at = logs.length;
+  for (let k = 1, below = 0; k < logs.length; k++) {
+    below += logs[k - 1];
+    const apart = (total - below) / (logs.length - k) - below / k;
+    const between = k * (logs.length - k) * apart * apart;
+    if (between > best) [best, at] = [between, k];
+  }
+  return at === logs.length ? sorted[at - 1] : Math.exp((logs[at - 1] + logs[at]) / 2);
+}
+
+/**
+ * Frames that open a new scene: one single jump of the mean difference, of `least` or more steps of 1/255 and well above both neighbours and
+ * its surroundings. The curve must be of `meanDifference`: an action changes a part of the picture, a cut nearly all of it.
+ */
+export function sceneCuts(curve: ArrayLike<number>, least = 20): number[] {
+  const cuts: number[] = [];
+  for (let i = 1; i < curve.length; i++) {
+    if (curve[i] < least) continue;
+    const around = [];
+    for (let j = Math.max(1, i - 8); j <= Math.min(curve.length - 1, i + 8); j++) if (j !== i) around.push(curve[j]);
+    around.sort((a, b) => a - b);
+    const beside = Math.max(i > 1 ? curve[i - 1] : 0, i + 1 < curve.length ? curve[i + 1] : 0);
+    if (curve[i] >= 2.5 * beside && curve[i] >= 4 * (around[around.length >> 1] ?? 0)) cuts.push(i);
+  }
+  return cuts;
+}

@@ -1,0 +1,63 @@
+// Predictions of a world model over records: candidates as codes with the dynamics model's scores, one JSON line each.
+import { readFile } from "node:fs/promises";
+import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
+import type { CodeStore, Progress } from "./codes.ts";
+import { draw } from "./cwm.ts";
+import type { Model } from "./model.ts";
+import { type TripletRecord, writeText } from "./records.ts";
+import { bestOf, verify } from "./verify.ts";
+
+export interface Prediction {
+  readonly id: string;
+  readonly action: string;
+  readonly columns: number;
+  readonly candidates: readonly (readonly number[])[];
+  /** Mean log p(action | source, candidate) under the dynamics model; empty without one. */
+  readonly scores: readonly number[];
+  readonly best: number;
+}
+
+export interface PredictOptions {
+  readonly candidates: number;
+  readonly temperature: number;
+  readonly topP?: number;
+  readonly seed: number;
+  readonly batch: number;
+  readonly onProgress?: Progress;
+  readonly signal?: AbortSignal;
+}
+
+/** Draws candidates for every record and, given a dynamics model, scores them and picks the best. */
+export async function predict(device: Device, world: Model, dynamics: Model | undefined, codes: CodeStore, records: readonly TripletRecord[], o: PredictOptions): Promise<Prediction[]> {
+  const sampling = { temperature: o.temperature, topP: o.topP, seed: o.seed };
+  const drawn = await draw(device, world, codes, records, { sampling, candidates: o.candidates, batch: o.batch, onProgress: o.onProgress, signal: o.signal });
+  const scores = dynamics ? await verify(device, dynamics, codes, records, drawn, { batch: o.batch, signal: o.signal }) : drawn.map(() => []);
+  return records.map((r, i) => ({
+    id: r.id,
+    action: r.action,
+    columns: drawn[i].columns,
+    candidates: drawn[i].codes.map((c) => [...c]),
+    scores: scores[i],
+    best: scores[i].length ? bestOf(scores[i]) : 0,
+  }));
+}
+
+/** Writes predictions as JSON lines. */
+export function writePredictions(path: string, predictions: readonly Prediction[]): Promise<void> {
+  return writeText(path, predictions.map((p) => JSON.stringify(p)).join("\n") + "\n");
+}
+
+/** Reads predictions back. */
+export async function readPredictions(path: string): Promise<Prediction[]> {
+  const text = await readFile(path, "utf8").catch(() => {
+    throw new WorldlineError(`${path} cannot be read; make predictions with \`worldline edit --data\` first`);
+  });
+  return text.split("\n").filter(Boolean).map((line, i) => {
+    try {
+      return JSON.parse(line) as Prediction;
+    } catch {
+      throw new WorldlineError(`${path}:${i + 1} is no JSON; each line must be one prediction`);
+    }
+  });
+}
