@@ -12,7 +12,7 @@ interface Flags {
   readonly keyFrames: "motion" | "rest";
   readonly count: number;
   readonly spacing: number;
-  readonly size: number | undefined;
+  readonly size: number | "native";
   readonly square?: "crop" | "pad";
   readonly fps?: number;
 }
@@ -22,8 +22,8 @@ function whole(text: string): number {
   return Number(text);
 }
 
-function pixels(text: string): number | undefined {
-  return text === "native" ? undefined : whole(text);
+function pixels(text: string): number | "native" {
+  return text === "native" ? text : whole(text);
 }
 
 function rate(text: string): number {
@@ -56,14 +56,15 @@ function summary(report: FramesReport, out: string, seconds: number): string {
   return lines.join("\n");
 }
 
-async function frames(paths: readonly string[], { out, ...options }: Flags): Promise<void> {
+async function frames(paths: readonly string[], { out, size, ...flags }: Flags): Promise<void> {
   const stop = new AbortController();
   const interrupt = () => stop.abort(new WorldlineError("interrupted; run the same command again to go on"));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
     const start = performance.now();
     const videos = await listVideos(paths);
-    const report = await extractKeyFrames(videos, out, { ...options, sheets }, { onProgress: reporter(), signal: stop.signal });
+    const options = { ...flags, size: size === "native" ? undefined : size, sheets };
+    const report = await extractKeyFrames(videos, out, options, { onProgress: reporter(), signal: stop.signal });
     process.stdout.write(`${summary(report, out, (performance.now() - start) / 1000)}\n`);
     if (report.failed.length === videos.length) process.exitCode = 1;
   } catch (error) {

@@ -4,16 +4,18 @@ import { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { NoAdapterError } from "../engine/host.ts";
 import { Interrupted, say } from "./terminal.ts";
+import { versions } from "./versions.ts";
 
-const commands = ["demo", "doctor", "train", "annotate", "filter", "edit", "probe", "eval", "frames", "pretrain", "tabletop", "goldens"] as const;
+const commands = ["demo", "doctor", "train", "annotate", "filter", "edit", "probe", "eval", "frames", "pretrain", "tabletop", "goldens"];
 
 const program = new Command("worldline")
   .description("Trains and runs world models on WebGPU: a dynamics model says the action between two pictures, a world model draws the next picture.")
-  .version("0.1.0")
-  .showHelpAfterError("(see --help)")
-  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "")) });
+  .version(versions().worldline)
+  .showHelpAfterError("(see --help)");
 
-for (const name of commands) {
+// Only the wanted command is loaded: a start stays quick, and a broken part cannot take `doctor` down.
+const wanted = process.argv.slice(2).find((word) => !word.startsWith("-"));
+for (const name of commands.includes(wanted ?? "") ? [wanted] : commands) {
   const module = (await import(`./${name}.ts`)) as { register(program: Command): void };
   module.register(program);
 }

@@ -3,7 +3,8 @@
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable } from "../engine/module.ts";
-import { codebookRows, mse, quantize, weightedSum } from "../engine/ops/index.ts";
+import { weightedSum } from "../engine/ops/loss.ts";
+import { codebookRows, mse, quantize } from "../engine/ops/quantize.ts";
 import { adamw } from "../engine/optim.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Rng } from "../engine/rng.ts";

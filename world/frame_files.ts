@@ -1,7 +1,7 @@
 // What the key frames of one video become on disk: <out>/frames/<name>/<frame>.png with video.json, and <out>/sheets/<name>.png.
 // A folder appears whole; video.json holds the settings and the file it was made from, so a rerun knows what it may keep.
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import type { Picture } from "../tokenizer/pixels.ts";
@@ -9,7 +9,7 @@ import { reasonOf, writeFileAtomic, writeFolderAtomic } from "../weights/file_so
 import { contactSheet, thumbnail } from "./contact_sheet.ts";
 import * as keys from "./key_frames.ts";
 import * as motion from "./motion.ts";
-import { encodePng, writePng } from "./pictures.ts";
+import { encodePng } from "./pictures.ts";
 import { type DecodeOptions, decodeFrames, looksLikeVideo, probeVideo, shownSize, type VideoInfo } from "./video.ts";
 
 /** video.json: what was chosen from a video, and from which settings. Picture paths are relative to the output folder. */
@@ -51,7 +51,7 @@ export function uniqueNames(videos: readonly string[]): string[] {
 }
 
 /** Everything that decides a video's result, as text: the options and the file's size and time. */
-export async function settingsOf(video: string, options: keys.KeyFrameOptions, withSheet: boolean): Promise<string> {
+export async function settingsOf(video: string, options: keys.KeyFrameOptions): Promise<string> {
   const file = await stat(video).catch((error: unknown) => {
     throw new WorldlineError(`${video}: ${reasonOf(error)}`);
   });
@@ -59,26 +59,21 @@ export async function settingsOf(video: string, options: keys.KeyFrameOptions, w
   const sorted = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([
-    1,
-    resolve(video),
-    file.size,
-    Math.round(file.mtimeMs),
-    measure?.name ?? "",
-    withSheet,
-    Object.fromEntries(sorted),
-  ]);
+  return JSON.stringify([1, resolve(video), file.size, Math.round(file.mtimeMs), measure?.name ?? "", Object.fromEntries(sorted)]);
 }
 
-/** The result of an earlier run with the same settings. */
-export async function readResult(out: string, name: string, settings: string): Promise<VideoResult | undefined> {
+/** The result of an earlier run with the same settings, unless a contact sheet is wanted and was not drawn. */
+export async function readResult({ out, name, settings, withSheet }: VideoTask): Promise<VideoResult | undefined> {
   try {
     const result = JSON.parse(await readFile(join(out, "frames", name, "video.json"), "utf8")) as VideoResult;
+    if (withSheet && result.keys.length) await stat(sheetPath(out, name));
     return result.settings === settings ? result : undefined;
   } catch {
     return undefined;
   }
 }
+
+const sheetPath = (out: string, name: string) => join(out, "sheets", `${name}.png`);
 
 /** Decodes one video, chooses its key frames and writes them. Throws a WorldlineError where the video cannot be read; then nothing is written. */
 export async function writeVideo(task: VideoTask, options: keys.KeyFrameOptions, signal?: AbortSignal): Promise<VideoResult> {
@@ -106,14 +101,14 @@ export async function writeVideo(task: VideoTask, options: keys.KeyFrameOptions,
       const picture = { width: target.width, height: target.height, data };
       if (await same(picture)) twins.add(index);
       if (withSheet) shown.push({ index, time: index / rate, picture: thumbnail(picture) });
-      await writePng(join(folder, basename(file(index))), picture);
+      await writeFile(join(folder, basename(file(index))), encodePng(picture), { flush: true });
     }
     const pairs = all.filter((pair) => !twins.has(pair.frames[1]));
     const dropped = { cut, duplicate: all.length - pairs.length };
     const { cuts, black } = analysis;
     const curve = analysis.curve.map((value) => Math.round(value * 1000) / 1000);
     const result = { settings, ...chosen, pairs, dropped, black: black.length, cuts, curve };
-    if (shown.length) await writeFileAtomic(join(out, "sheets", `${name}.png`), [encodePng(contactSheet({ ...result, frames: shown }))]);
+    if (shown.length) await writeFileAtomic(sheetPath(out, name), [encodePng(contactSheet({ ...result, frames: shown }))]);
     await writeFileAtomic(join(folder, "video.json"), [Buffer.from(`${JSON.stringify(result)}\n`)]);
     return result;
   };

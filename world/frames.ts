@@ -112,10 +112,10 @@ async function oneVideo(
 ): Promise<VideoEnd> {
   signal?.throwIfAborted();
   try {
-    const settings = await settingsOf(video, options, withSheet);
-    const before = await readResult(out, name, settings);
+    const task = { video, name, out, settings: await settingsOf(video, options), withSheet };
+    const before = await readResult(task);
     if (before) return { state: "kept", result: before };
-    return { state: "written", result: await writeVideo({ video, name, out, settings, withSheet }, options, signal) };
+    return { state: "written", result: await writeVideo(task, options, signal) };
   } catch (error) {
     if (signal?.aborted || error instanceof MissingProgramError || !(error instanceof WorldlineError)) throw error;
     return { state: "failed", reason: error.message };

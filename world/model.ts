@@ -11,7 +11,7 @@ import type { Coder } from "../tokenizer/prompt.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
 import { openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
-import { type ChameleonConfig, hasVqDecoder, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
+import { type ChameleonConfig, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
 
 export interface Model extends Coder {
@@ -48,7 +48,7 @@ export async function loadModel(device: Device, folder: string, shared?: { vqgan
     const pixels = parsePixelConfig(JSON.parse(need("preprocessor_config.json")) as Record<string, unknown>, join(folder, "preprocessor_config.json"));
     const lm = await createChameleon(device, config, (name) => checkpoint.readFloat32(name));
     const prefix = vqPrefix(checkpoint) ?? "";
-    const vqgan = shared?.vqgan ?? (await createVqgan(device, config.vq, (name) => checkpoint.readFloat32(prefix + name), { decoder: hasVqDecoder(checkpoint), trainable: false }));
+    const vqgan = shared?.vqgan ?? (await createVqgan(device, config.vq, async (name) => (checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined)));
     return { folder, config, lm, vqgan, pixels, tokenizer, files, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };
   } finally {
     await checkpoint.close();

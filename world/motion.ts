@@ -49,22 +49,22 @@ function blur({ width, height, data }: SmallFrame): SmallFrame {
   const across = new Float32Array(data.length);
   const out = new Float32Array(data.length);
   const row = width * 3;
-  for (let y = 0; y < height; y++) weigh(data, across, y * row, width, 3, 3);
-  weigh(across, out, 0, height, row, row);
+  const inner = Math.max(0, width - 4);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x += x === 2 && inner > 0 ? inner : 1)
+      weigh(data, across, y * row, x, width, 3, x === 2 && inner > 0 ? 3 * inner : 3);
+  for (let y = 0; y < height; y++) weigh(across, out, 0, y, height, row, row);
   return { width, height, data: out };
 }
 
-/** (1 4 6 4 1)/16 along `length` places `step` apart, for `lanes` neighbouring lines; the edge is repeated. */
-function weigh(from: Float32Array, to: Float32Array, start: number, length: number, step: number, lanes: number): void {
-  const end = (length - 1) * step;
-  for (let p = 0; p <= end; p += step) {
-    const a = start + Math.max(0, p - 2 * step);
-    const b = start + Math.max(0, p - step);
-    const c = start + p;
-    const d = start + Math.min(end, p + step);
-    const e = start + Math.min(end, p + 2 * step);
-    for (let l = 0; l < lanes; l++) to[c + l] = (from[a + l] + from[e + l] + 4 * (from[b + l] + from[d + l]) + 6 * from[c + l]) / 16;
-  }
+/** (1 4 6 4 1)/16 around place `at` of `places` that are `step` values apart, for `length` values from there; the ends are repeated. */
+function weigh(from: Float32Array, to: Float32Array, start: number, at: number, places: number, step: number, length: number): void {
+  const a = start + step * Math.max(0, at - 2);
+  const b = start + step * Math.max(0, at - 1);
+  const c = start + step * at;
+  const d = start + step * Math.min(places - 1, at + 1);
+  const e = start + step * Math.min(places - 1, at + 2);
+  for (let i = 0; i < length; i++) to[c + i] = (from[a + i] + from[e + i] + 4 * (from[b + i] + from[d + i]) + 6 * from[c + i]) / 16;
 }
 
 /** Mean absolute difference over all pixels and channels, in steps of 1/255. */

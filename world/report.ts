@@ -80,7 +80,6 @@ export interface Report {
   readonly data: {
     readonly labels: number;
     readonly test: number;
-    readonly tune: number;
     readonly clips: number;
     readonly key_frames: { readonly found: number; readonly true: number; readonly matched: number };
     readonly pairs: number;

@@ -1,5 +1,6 @@
 // Weighted cross-entropy over rows of logits: sum(w ce) divided by the sum of weights or by a given number (equation 2 of the paper is the second
 // with recognition weights). Weights are data.
+import { accumulate } from "../../kernels/accumulate/accumulate.ts";
 import { crossEntropy as forward, crossEntropyDx, weightedMean } from "../../kernels/cross_entropy/cross_entropy.ts";
 import { ShapeError } from "../errors.ts";
 import type { Scalar } from "../tape.ts";
@@ -35,4 +36,25 @@ export function crossEntropy(logits: Tensor, targets: Tensor, weights: Tensor, {
     tape.launch(crossEntropyDx, { ...reads, dlogits: d.tensor }, { R, V, acc: d.acc });
   });
   return { loss, ce, correct };
+}
+
+/** The sum of single values, each times its weight: (1). */
+export function weightedSum(terms: readonly (readonly [value: Tensor, weight: number])[]): Tensor {
+  const { tape } = terms[0][0];
+  const y = tape.empty([1], "f32", "weighted sum");
+  terms.forEach(([x, scale], i) => {
+    if (x.size !== 1) throw new ShapeError("weightedSum", { x }, "every term must be a single value");
+    tape.launch(accumulate, { x, y }, { n: 1, scale, acc: i === 0 ? 0 : 1 });
+  });
+  tape.onBackward(
+    y,
+    terms.map(([x]) => x),
+    () => {
+      for (const [x, scale] of terms) {
+        const dx = tape.into(x);
+        if (dx) tape.launch(accumulate, { x: tape.grad(y), y: dx.tensor }, { n: 1, scale, acc: dx.acc });
+      }
+    },
+  );
+  return y;
 }

@@ -1,29 +1,40 @@
 // Causal or full attention with grouped heads and left padding, memory linear in length: forward, and its gradients from the log-sum-exp
 // of the scores instead of the scores themselves (Dao et al. 2022, arXiv 2205.14135).
-import { type Capabilities, type ElementType, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
+import { type ElementType, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
 
 export const half = (alias: string): ElementType => ({ alias, dtypes: ["f32", "f16"] });
 
 const shape = { B: "u32", T: "u32", S: "u32", N: "u32", K: "u32", D: "u32", scale: "f32", causal: "u32", padded: "u32" } as const;
 /** Column quads that a lane holds of a row of D numbers. */
-export const quadsOf = ({ D }: Numbers, { lanes }: Capabilities) => Math.ceil(D / (4 * lanes));
+export const quadsOf = ({ D }: Numbers, lanes: number) => Math.ceil(D / (4 * lanes));
 
-/** Rows of a register tile: fewer where a row is long, so that the tile stays near 32 vec4. */
-export const rowsOf = (p: Numbers, device: Capabilities) => Math.max(2, 16 >> Math.max(0, Math.ceil(Math.log2(quadsOf(p, device))) - 1));
+/** Rows of a register tile: at most `most`, fewer where a row is long, so that the tile fits the registers or spills little. */
+export const rowsOf = (p: Numbers, lanes: number, most: number) =>
+  Math.max(2, Math.min(most, 2 ** Math.floor(Math.log2(32 / quadsOf(p, lanes)))));
 
-/** A variant in which one subgroup owns a tile of rows; `count` is rows a head, `heads` the heads of all batch rows. */
-export function tiled(file: string, count: (p: Numbers) => number, heads: (p: Numbers) => number): Variant {
+interface Tiling {
+  readonly source: URL;
+  /** Rows of one head, and heads of all batch rows. */
+  readonly rows: (p: Numbers) => number;
+  readonly heads: (p: Numbers) => number;
+  /** Rows of a tile, and column quads of a lane, at most. */
+  readonly mostRows: number;
+  readonly mostQuads: number;
+}
+
+/** A variant in which one subgroup owns a tile of rows of one head. */
+function tiled({ source, rows, heads, mostRows, mostQuads }: Tiling): Variant {
   return {
     name: "tile",
-    source: new URL(file, import.meta.url),
+    source,
     needs: ["subgroups"],
-    when: (p, { lanes }) => lanes >= 4 && lanes <= 16 && p.D % 4 === 0 && p.D <= 128 * lanes && heads(p) <= 65535,
-    consts: (p, device) => ({ WG: device.lanes }),
-    rebind: (p, device) => {
-      const ROWS = rowsOf(p, device);
-      return { ROWS, LANES: device.lanes, LOADS: Math.ceil(ROWS / device.lanes), QUADS: quadsOf(p, device) };
+    when: (p, { lanes }) => lanes >= 4 && p.D % 4 === 0 && quadsOf(p, lanes) <= mostQuads && heads(p) <= 65535,
+    consts: (_, { lanes }) => ({ WG: lanes }),
+    rebind: (p, { lanes }) => {
+      const ROWS = rowsOf(p, lanes, mostRows);
+      return { ROWS, LANES: lanes, LOADS: Math.ceil(ROWS / lanes), QUADS: quadsOf(p, lanes) };
     },
-    grid: (p, { WG }) => [Math.ceil(count(p) / rowsOf(p, { lanes: WG } as Capabilities)), heads(p)],
+    grid: (p, { WG }) => [Math.ceil(rows(p) / rowsOf(p, WG, mostRows)), heads(p)],
   };
 }
 
@@ -40,11 +51,7 @@ export const attention = kernel({
   consts: { WG: 64 },
   grid: ({ B, T, N }, { WG }) => perRow(B * T * N, WG),
   variants: [
-    tiled(
-      "./tile.wgsl",
-      ({ T }) => T,
-      ({ B, N }) => B * N,
-    ),
+    tiled({ source: new URL("./tile.wgsl", import.meta.url), rows: ({ T }) => T, heads: ({ B, N }) => B * N, mostRows: 16, mostQuads: 16 }),
   ],
 });
 
@@ -57,6 +64,16 @@ export const attentionDelta = kernel({
   params: { B: "u32", T: "u32", N: "u32", D: "u32" },
   consts: { WG: 64 },
   grid: ({ B, T, N }, { WG }) => perRow(B * T * N, WG),
+  variants: [
+    {
+      name: "quads",
+      source: new URL("./delta_quads.wgsl", import.meta.url),
+      lib: ["grid"],
+      when: ({ D }) => D % 4 === 0,
+      consts: { WG: 64 },
+      grid: ({ B, T, N }, { WG }) => perRow(B * T * N, WG),
+    },
+  ],
 });
 
 export const attentionDq = kernel({
@@ -70,11 +87,13 @@ export const attentionDq = kernel({
   consts: { WG: 64 },
   grid: ({ B, T, N }, { WG }) => perRow(B * T * N, WG),
   variants: [
-    tiled(
-      "./dq_tile.wgsl",
-      ({ T }) => T,
-      ({ B, N }) => B * N,
-    ),
+    tiled({
+      source: new URL("./dq_tile.wgsl", import.meta.url),
+      rows: ({ T }) => T,
+      heads: ({ B, N }) => B * N,
+      mostRows: 16,
+      mostQuads: 4,
+    }),
   ],
 });
 
@@ -89,10 +108,12 @@ export const attentionDkv = kernel({
   consts: { WG: 64 },
   grid: ({ B, S, K }, { WG }) => perRow(B * S * K, WG),
   variants: [
-    tiled(
-      "./dkv_tile.wgsl",
-      ({ S }) => S,
-      ({ B, K }) => B * K,
-    ),
+    tiled({
+      source: new URL("./dkv_tile.wgsl", import.meta.url),
+      rows: ({ S }) => S,
+      heads: ({ B, K }) => B * K,
+      mostRows: 8,
+      mostQuads: 4,
+    }),
   ],
 });

@@ -1,13 +1,12 @@
 // Attention for generation: new queries over a prefix that several rows share and each row's own suffix, and the write into such a cache.
 // `base` changes from run to run, so no grid depends on it.
-import { type Capabilities, grid2d, kernel, type Numbers } from "../kernel.ts";
+import { grid2d, kernel, type Numbers } from "../kernel.ts";
 import { half, quadsOf, rowsOf } from "./attention.ts";
 
 /** Rows of a tile: as many as share a prefix, few where each has a suffix of its own. */
-function rowsTogether(p: Numbers, device: Capabilities): number {
+function rowsTogether(p: Numbers, lanes: number): number {
   const own = (p.T * p.N) / p.K;
-  const count = own * p.branches;
-  return Math.min(rowsOf(p, device), own >= 16 ? 16 : 8, 2 ** Math.ceil(Math.log2(count)));
+  return Math.min(rowsOf(p, lanes, own >= 16 ? 16 : 8), 2 ** Math.ceil(Math.log2(own * p.branches)));
 }
 
 export const attentionCached = kernel({
@@ -25,13 +24,13 @@ export const attentionCached = kernel({
       name: "tile",
       source: new URL("./cached_tile.wgsl", import.meta.url),
       needs: ["subgroups"],
-      when: ({ R, K, D, branches }, { lanes }) => lanes >= 4 && D % 4 === 0 && D <= 32 * lanes && (R / branches) * K <= 65535,
+      when: (p, { lanes }) => lanes >= 4 && p.D % 4 === 0 && quadsOf(p, lanes) <= 8 && (p.R / p.branches) * p.K <= 65535,
       consts: (_, { lanes }) => ({ WG: lanes }),
-      rebind: (p, device) => {
-        const ROWS = rowsTogether(p, device);
-        return { ROWS, LANES: device.lanes, LOADS: Math.ceil(ROWS / device.lanes), QUADS: quadsOf(p, device) };
+      rebind: (p, { lanes }) => {
+        const ROWS = rowsTogether(p, lanes);
+        return { ROWS, LANES: lanes, LOADS: Math.ceil(ROWS / lanes), QUADS: quadsOf(p, lanes) };
       },
-      grid: (p, { WG }) => [Math.ceil((p.branches * p.T * p.N) / p.K / rowsTogether(p, { lanes: WG } as Capabilities)), (p.R / p.branches) * p.K],
+      grid: (p, { WG }) => [Math.ceil((p.branches * p.T * p.N) / p.K / rowsTogether(p, WG)), (p.R / p.branches) * p.K],
     },
   ],
 });
@@ -46,4 +45,13 @@ export const cacheWrite = kernel({
   types: { x: half("XT"), cache: half("CT") },
   consts: { WG: 64 },
   grid: ({ R, T, C }, { WG }) => grid2d(Math.ceil((R * T * C) / WG)),
+  variants: [
+    {
+      name: "quads",
+      source: new URL("./cache_write_quads.wgsl", import.meta.url),
+      when: ({ R, T, C }) => C % 4 === 0 && R * T <= 65535,
+      consts: { WG: 16 },
+      grid: ({ R, T, C }, { WG }) => [R * T, Math.ceil(C / 4 / WG)],
+    },
+  ],
 });

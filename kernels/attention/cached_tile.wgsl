@@ -97,12 +97,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   for (var i = 0u; i < ROWS; i++) { state.top[i] = -1e38; }
   var first = 0u;
   if (p.S > 0u) { first = start[prefix]; }
-  attend(&state, &rows, false, 0u, (prefix * p.S * p.K + head) * quads, first, p.S, lane);
   let last = min(begin + ROWS, count) - 1u;
-  for (var branch = begin / perBranch; branch <= last / perBranch; branch++) {
+  // Part 0 is the prefix, part i the suffix of the tile's i-th branch: one loop, so that the compiler sees the body once.
+  for (var part = 0u; part <= last / perBranch - begin / perBranch + 1u; part++) {
+    let branch = begin / perBranch + part - 1u;
     let r = prefix * p.branches + branch;
     let newest = select(p.T - 1u, last % perBranch / share, branch == last / perBranch);
-    attend(&state, &rows, true, r, (r * p.cap * p.K + head) * quads, 0u, min(p.base + newest + 1u, p.cap), lane);
+    if (part > 0u) { first = 0u; }
+    let end = select(min(p.base + newest + 1u, p.cap), p.S, part == 0u);
+    let keys = (select(r * p.cap, prefix * p.S, part == 0u) * p.K + head) * quads;
+    attend(&state, &rows, part > 0u, r, keys, first, end, lane);
   }
   var scales: array<f32, ROWS>;
   var places: array<u32, ROWS>;

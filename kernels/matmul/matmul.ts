@@ -1,6 +1,6 @@
 // y = op(a) op(b) with bias, residual or accumulation added: every product of matrices that a transformer needs, forward and backward.
 // `bias` and `residual` must be bound; where hasBias or hasResidual is 0 any tensor will do (the op binds b and a).
-import { type Capabilities, grid2d, kernel } from "../kernel.ts";
+import { grid2d, kernel } from "../kernel.ts";
 
 const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
 
@@ -9,6 +9,7 @@ type Sizes = Record<"M" | "N" | "K" | "transA" | "transB" | "acc" | "hasBias" | 
 /** Whether rows of both operands can be read as vec4 and N columns written so. */
 const aligned = ({ M, N, K, transA, transB }: Sizes) => N % 4 === 0 && (transA ? M % 4 === 0 : K % 4 === 0) && (!transB || K % 4 === 0);
 
+/** Rows of a register tile: 32 unless there are fewer. */
 const tileRows = ({ M }: Sizes) => (M <= 8 ? 8 : M <= 16 ? 16 : 32);
 
 export const matmul = kernel({
@@ -23,13 +24,30 @@ export const matmul = kernel({
   grid: ({ M, N }, { WG }) => grid2d(Math.ceil((M * N) / WG)),
   variants: [
     {
+      name: "gemv",
+      source: new URL("./gemv.wgsl", import.meta.url),
+      lib: ["grid"],
+      needs: ["subgroups"],
+      when: (p, { lanes }) => lanes >= 4 && p.M <= 4 && p.transA === 0 && p.transB === 1 && aligned(p),
+      consts: (_, { lanes }) => ({ WG: lanes }),
+      rebind: ({ M }) => ({ ROWS: M }),
+      grid: ({ N }) => grid2d(N / 4),
+    },
+    {
       name: "tile",
       source: new URL("./tile.wgsl", import.meta.url),
       needs: ["subgroups"],
-      when: (p, { lanes }) => lanes >= 4 && lanes <= 16 && aligned(p),
-      consts: ({ transA, transB }, { lanes }: Capabilities) => ({ TRANS_A: transA, TRANS_B: transB, WG: lanes }),
+      when: (p, { lanes }) => lanes >= 4 && lanes <= 16 && aligned(p) && p.M <= 65535 * 8 && p.N <= 65535 * 16,
+      consts: ({ transA, transB }, { lanes }) => ({ TRANS_A: transA, TRANS_B: transB, WG: lanes }),
       rebind: (p, { lanes }) => ({ ROWS: tileRows(p), LANES: lanes, LOADS: Math.ceil(tileRows(p) / lanes) }),
       grid: (p, { WG }) => [Math.ceil(p.M / tileRows(p)), Math.ceil(p.N / (4 * WG))],
+    },
+    {
+      name: "shared",
+      source: new URL("./shared.wgsl", import.meta.url),
+      when: ({ M, N }, { maxInvocations }) => maxInvocations >= 256 && M <= 65535 * 64 && N <= 65535 * 64,
+      consts: ({ transA, transB }) => ({ TRANS_A: transA, TRANS_B: transB }),
+      grid: ({ M, N }) => [Math.ceil(M / 64), Math.ceil(N / 64)],
     },
   ],
 });

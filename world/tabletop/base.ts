@@ -3,7 +3,7 @@
 import type { Device } from "../../engine/device.ts";
 import { Rng } from "../../engine/rng.ts";
 import { createChameleon } from "../../models/chameleon.ts";
-import { createVqgan, type VqTensorReader } from "../../models/vqgan.ts";
+import { createVqgan, type VqReader } from "../../models/vqgan.ts";
 import { PictureCoder } from "../../tokenizer/image.ts";
 import { modelFiles } from "../../tokenizer/model_files.ts";
 import { parsePixelConfig, pixelValues } from "../../tokenizer/pixels.ts";
@@ -59,7 +59,7 @@ export const defaultBase: BaseSettings = {
 };
 
 /** An untrained base: random weights, a tokenizer trained on the world's words, configuration files. */
-export async function createBase(device: Device, world: Tabletop, settings: BaseSettings, seed: number, vqSource?: VqTensorReader): Promise<Model> {
+export async function createBase(device: Device, world: Tabletop, settings: BaseSettings, seed: number, vqSource?: VqReader): Promise<Model> {
   const side = pictureSide(world);
   const vq: VqConfig = { ...settings.vq, latentChannels: settings.vq.embedDim, resolution: side, inChannels: 3, outChannels: 3, attnResolutions: [], doubleLatent: false };
   const step = 2 ** (vq.channelMultiplier.length - 1);

@@ -51,7 +51,7 @@ export async function demoReport(c: DemoContext, runs: readonly SeedRun[], about
     device: describeDevice(c.device),
     settings: flatSettings(demo),
     seconds: totalled(runs),
-    data: await dataFacts(world, runs[0], demo.labels, first.records.length),
+    data: await dataFacts(runs[0], demo.labels, first.records.length),
     oracle: await oracleFacts(c, model, codes, first.records),
     cdm: poolActions(world, judged),
     annotation: await annotationFacts(world, runs[0]),
@@ -140,15 +140,14 @@ function seedValues(world: Tabletop, j: Judged): Record<string, number> {
   return { "cdm.exact": cdm.exact.value, "cdm.valid": cdm.valid.value, ...Object.fromEntries(Object.entries(rates).map(([s, r]) => [`success.${s}`, r.success.value])) };
 }
 
-async function dataFacts(world: Tabletop, run: SeedRun, labels: number, test: number): Promise<Report["data"]> {
+async function dataFacts(run: SeedRun, labels: number, test: number): Promise<Report["data"]> {
   const truths = await clipTruths(run);
   const pairs = await readRecords(run.stages.path("frames", "pairs.jsonl"));
-  const matched = pairs.filter((p) => actionsBetween(truths, p) === 1).length;
   const several = pairs.filter((p) => actionsBetween(truths, p) > 1).length;
   const frames = new Set(pairs.flatMap((p) => [p.source, p.target]));
   const rests = [...truths.values()].flatMap((t) => t.rests).length;
   const onRest = [...frames].filter((f) => restOf(truths, f) !== undefined).length;
-  return { labels, test, clips: truths.size, key_frames: { found: frames.size, true: rests, matched: onRest }, pairs: pairs.length, pairs_with_two_actions: pairs.length - matched === 0 ? 0 : several };
+  return { labels, test, clips: truths.size, key_frames: { found: frames.size, true: rests, matched: onRest }, pairs: pairs.length, pairs_with_two_actions: several };
 }
 
 async function clipTruths(run: SeedRun): Promise<Map<string, ClipTruth>> {

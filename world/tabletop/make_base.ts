@@ -1,7 +1,7 @@
 // Makes a tabletop base from a seed and writes it as a model folder; base.ts says what it learns.
 import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
-import type { VqTensorReader } from "../../models/vqgan.ts";
+import type { VqReader } from "../../models/vqgan.ts";
 import { train } from "../../train/loop.ts";
 import { trainVqgan } from "../../train/vqgan.ts";
 import { openCheckpoint } from "../../weights/checkpoint.ts";
@@ -22,7 +22,7 @@ export interface MakeBaseOptions {
   readonly seed: number;
   readonly out: string;
   /** A trained picture tokenizer to take over. */
-  readonly vq?: VqTensorReader;
+  readonly vq?: VqReader;
   readonly vqOnly?: boolean;
   /** Lines that stay, and the one that is overwritten. */
   readonly say: (text: string) => void;
@@ -30,10 +30,10 @@ export interface MakeBaseOptions {
 }
 
 /** Reads the picture tokenizer of a model folder. */
-export async function vqReader(folder: string): Promise<VqTensorReader> {
+export async function vqReader(folder: string): Promise<VqReader> {
   const checkpoint = await openCheckpoint(folder);
   const prefix = vqPrefix(checkpoint) ?? "";
-  return (name) => checkpoint.readFloat32(prefix + name);
+  return async (name) => (checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined);
 }
 
 /** Trains picture tokenizer and transformer and writes the folder (f16 weights) with log.json beside them. */

@@ -1,0 +1,44 @@
+// worldline annotate: a dynamics model says the action between the pictures of each pair.
+import type { Command } from "commander";
+import { annotate, defaultAnnotate } from "../world/cdm.ts";
+import { type PairRecord, readRecords, writeRecords } from "../world/records.ts";
+import { encodeAll, open, withCache } from "./shared.ts";
+import { count, interruption, number, progress, say } from "./terminal.ts";
+
+interface Flags {
+  cdm: string;
+  pairs: string;
+  out: string;
+  cache?: string;
+  temperature: number;
+  seed: number;
+  maxTokens: number;
+  batch: number;
+}
+
+/** Adds the command. */
+export function register(program: Command): void {
+  const command = program
+    .command("annotate")
+    .description("label picture pairs with the action a dynamics model reads off them")
+    .requiredOption("--cdm <folder>", "dynamics model")
+    .requiredOption("--pairs <file>", "pairs (JSON lines: id, source, target), as `worldline frames` writes them")
+    .requiredOption("--out <file>", "where to write the annotated pairs")
+    .option("--temperature <x>", "0 takes the likeliest words", number(0, 100), 0)
+    .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0)
+    .option("--max-tokens <n>", "longest action", count(1, 1024), defaultAnnotate.maxTokens)
+    .option("--batch <n>", "pairs at a time", count(1, 4096), defaultAnnotate.batch);
+  withCache(command).action(async (f: Flags) => {
+    const pairs = await readRecords<PairRecord>(f.pairs);
+    const s = await open(f.cdm, f.cache);
+    const signal = interruption();
+    await encodeAll(s, pairs, signal);
+    const begin = performance.now();
+    const batch = Math.min(f.batch, Math.max(1, pairs.length));
+    const sampling = { temperature: f.temperature, seed: f.seed };
+    const out = await annotate(s.device, s.model, s.codes, pairs, { sampling, maxTokens: f.maxTokens, batch, signal, onProgress: progress("annotating") });
+    await writeRecords(f.out, out);
+    for (const r of out.slice(0, 5)) say(`${r.id}: ${r.action} (${r.mean_logprob.toFixed(2)})`);
+    say(`${f.out}: ${out.length} pairs, ${(out.length / ((performance.now() - begin) / 1000)).toFixed(1)} a second`);
+  });
+}
