@@ -225,7 +225,7 @@ test("page: parts that a small preset lacks are left out without a crash", () =>
     cdm: { exact: none, valid: none, families: {} },
     oracle: { vq_error: none, vq_cell_error: none },
     annotation: { all_valid: none, kept_valid: none, kept: 0, threshold: 0, families: {} },
-    data: { labels: 0, test: 0, tune: 0, clips: 0, key_frames: { found: 0, true: 0, matched: 0 }, pairs: 0, pairs_with_two_actions: 0 },
+    data: { labels: 0, test: 0, clips: 0, key_frames: { found: 0, true: 0, matched: 0 }, pairs: 0, pairs_with_two_actions: 0 },
     success: {},
     done: {},
     minimal: {},

@@ -39,7 +39,6 @@ export function fakeReport(seed = 1): Report {
     data: {
       labels: 2000,
       test: 200,
-      tune: 100,
       clips: 1931,
       key_frames: { found: 9921, true: 9870, matched: 9755 },
       pairs: 8017,

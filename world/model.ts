@@ -10,7 +10,7 @@ import { parsePixelConfig, type PixelConfig } from "../tokenizer/pixels.ts";
 import type { Coder } from "../tokenizer/prompt.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
-import { openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
+import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { type ChameleonConfig, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
 
@@ -43,13 +43,38 @@ export async function loadModel(device: Device, folder: string, shared?: { vqgan
       return files[name];
     };
     const config = parseConfig(checkpoint.config, join(folder, "config.json"));
-    if (!config.vq) throw new WorldlineError(`${folder}/config.json has no vq_config; a Chameleon folder with its picture tokenizer is needed`);
     const tokenizer = parseTokenizer(need("tokenizer.json"), join(folder, "tokenizer.json"));
     const pixels = parsePixelConfig(JSON.parse(need("preprocessor_config.json")) as Record<string, unknown>, join(folder, "preprocessor_config.json"));
     const lm = await createChameleon(device, config, (name) => checkpoint.readFloat32(name));
-    const prefix = vqPrefix(checkpoint) ?? "";
-    const vqgan = shared?.vqgan ?? (await createVqgan(device, config.vq, async (name) => (checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined)));
+    const vqgan = shared?.vqgan ?? (await pictureModel(device, checkpoint, config));
     return { folder, config, lm, vqgan, pixels, tokenizer, files, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+function pictureModel(device: Device, checkpoint: Checkpoint, config: ChameleonConfig): Promise<VQGAN> {
+  if (!config.vq) throw new WorldlineError(`${checkpoint.name}/config.json has no vq_config; a Chameleon folder with its picture tokenizer is needed`);
+  const prefix = vqPrefix(checkpoint) ?? "";
+  return createVqgan(device, config.vq, async (name) => (checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined));
+}
+
+/** The transformer of a model folder alone. */
+export async function loadLanguageModel(device: Device, folder: string): Promise<Pick<Model, "config" | "lm">> {
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    const config = parseConfig(checkpoint.config, join(folder, "config.json"));
+    return { config, lm: await createChameleon(device, config, (name) => checkpoint.readFloat32(name)) };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+/** The picture tokenizer of a model folder alone. */
+export async function loadPictureModel(device: Device, folder: string): Promise<VQGAN> {
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    return await pictureModel(device, checkpoint, parseConfig(checkpoint.config, join(folder, "config.json")));
   } finally {
     await checkpoint.close();
   }

@@ -52,7 +52,6 @@ function dataSection({ data, oracle }: Report): string {
   const counts: [string, number][] = [
     ["labelled examples", data.labels],
     ["test items", data.test],
-    ["tuning items", data.tune],
     ["clips without labels", data.clips],
     ["key frames in the clips", present],
     ["key frames found", found],

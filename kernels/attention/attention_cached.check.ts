@@ -6,11 +6,10 @@ const sizes: Numbers[] = [
   { R: 1, T: 1, S: 0, cap: 4, N: 1, K: 1, D: 1, branches: 1, base: 0 },
   { R: 3, T: 1, S: 0, cap: 10, N: 2, K: 1, D: 6, branches: 1, base: 7 },
   { R: 6, T: 1, S: 37, cap: 9, N: 2, K: 2, D: 32, branches: 3, base: 5 },
-  { R: 4, T: 1, S: 70, cap: 40, N: 4, K: 2, D: 64, branches: 4, base: 39 },
+  { R: 4, T: 1, S: 70, cap: 40, N: 4, K: 2, D: 32, branches: 4, base: 39 },
   { R: 2, T: 20, S: 0, cap: 64, N: 2, K: 2, D: 32, branches: 1, base: 0 },
   { R: 6, T: 5, S: 33, cap: 40, N: 4, K: 1, D: 36, branches: 2, base: 17 },
   { R: 2, T: 3, S: 20, cap: 16, N: 2, K: 1, D: 128, branches: 1, base: 12 },
-  { R: 1, T: 2, S: 9, cap: 6, N: 1, K: 1, D: 256, branches: 1, base: 4 },
 ];
 const timed: Numbers[] = [
   { R: 8, T: 1, S: 128, cap: 64, N: 2, K: 2, D: 32, branches: 8, base: 40 },

@@ -1,6 +1,33 @@
 // Convolution over NHWC pictures as an implicit matrix product, and the kernels of its gradients. Weights are [out, ky, kx, in], so that
 // both operands are contiguous along `in`. dx is a convolution of dy with flipped weights; dw sums parts over ranges of pixels.
-import { type Grid, grid2d, kernel } from "../kernel.ts";
+import { type Capabilities, type Grid, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
+import { conv2dDwLanes } from "./conv2d_dw_lanes.ts";
+import { conv2dLanes } from "./conv2d_lanes.ts";
+
+const shader = (text: string) => new URL(`data:text/plain,${encodeURIComponent(text)}`);
+
+/** The unrolled convolution for software adapters, one for each size of subgroup. */
+const unrolled = [4, 8, 16].map(
+  (lanes): Variant => ({
+    name: `lanes${lanes}`,
+    source: shader(conv2dLanes(lanes)),
+    lib: ["grid"],
+    needs: ["subgroups"],
+    when: (p: Numbers, device: Capabilities) =>
+      device.software && device.lanes === lanes && p.I % 4 === 0 && p.O % 4 === 0 && (p.up === 1 || (p.up === 2 && p.OH % 2 === 0 && p.OW % 2 === 0)),
+    grid: ({ B, OH, OW, O }) => grid2d(Math.ceil((B * OH * OW) / 32) * Math.ceil(O / (4 * lanes))),
+  }),
+);
+
+const unrolledDw = [4, 8, 16].map(
+  (lanes): Variant => ({
+    name: `lanes${lanes}`,
+    source: shader(conv2dDwLanes(lanes)),
+    needs: ["subgroups"],
+    when: (p: Numbers, device: Capabilities) => device.software && device.lanes === lanes && p.I % 4 === 0 && p.O % 4 === 0,
+    grid: (p) => [Math.ceil((p.KH * p.KW * p.I) / 4 / lanes) * Math.ceil(p.O / (4 * lanes)), Math.ceil((p.B * p.OH * p.OW) / p.span)],
+  }),
+);
 
 export const conv2d = kernel({
   name: "conv2d",
@@ -27,6 +54,7 @@ export const conv2d = kernel({
   },
   consts: { WG: 64 },
   grid: ({ B, OH, OW, O }, { WG }) => grid2d(Math.ceil((B * OH * OW * O) / WG)),
+  variants: unrolled,
 });
 
 export const conv2dFlip = kernel({
@@ -61,6 +89,7 @@ export const conv2dDw = kernel({
   },
   consts: { WG: 64 },
   grid: (p, { WG }): Grid => [Math.ceil((p.O * p.KH * p.KW * p.I + p.O) / WG), Math.ceil((p.B * p.OH * p.OW) / p.span)],
+  variants: unrolledDw,
 });
 
 /** Output pixels that one part of conv2d_dw sums: enough parts to fill the device, at least 64 pixels each, a multiple of 8. */

@@ -7,6 +7,8 @@ const join = (n: number, line: (i: number) => string): string => Array.from({ le
 export function conv2dLanes(lanes: number): string {
   const groups = 32 / lanes;
   return `enable subgroups;
+// subgroupAny is the same in all lanes, which the analysis does not know.
+diagnostic(off, subgroup_uniformity);
 struct Params { B: u32, H: u32, W: u32, I: u32, OH: u32, OW: u32, O: u32, KH: u32, KW: u32, stride: u32, pad: u32, up: u32, bias: u32, residual: u32, acc: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;
 @group(0) @binding(1) var<storage, read> w: array<vec4f>;

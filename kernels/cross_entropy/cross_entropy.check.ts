@@ -1,109 +1,117 @@
-import { type CheckRng, check, type Numbers, type Values } from "../kernel.ts";
-import { crossEntropy, crossEntropyDlogits, weightedMean } from "./cross_entropy.ts";
-
-const drawTargets = ({ rows, V }: Numbers, rng: CheckRng) => Uint32Array.from({ length: rows }, () => rng.int(V));
-const drawWeights = (rows: number, rng: CheckRng) => Float32Array.from({ length: rows }, (_, r) => (r % 3 === 1 ? 0 : rng.uniform(0, 2)));
-
-/** Logits with large values, ties for the first place, and rows that are right. */
-function drawLogits({ rows, V }: Numbers, rng: CheckRng, targets: Uint32Array): Float32Array {
-  const x = rng.normals(rows * V, 3);
-  for (let r = 0; r < rows; r++) {
-    if (r % 4 === 0) x[r * V + targets[r]] = 60;
-    if (r % 8 === 0) x[r * V + rng.int(V)] = 60;
-  }
-  return x;
-}
-
-function forwardLoops({ rows, V, smoothing, z }: Numbers, inputs: Values) {
-  const x = inputs.logits as Float32Array;
-  const targets = inputs.targets as Uint32Array;
-  const [ce, lse, cost] = [0, 1, 2].map(() => new Float64Array(rows));
-  const correct = new Uint32Array(rows);
-  for (let r = 0; r < rows; r++) {
-    const row = x.subarray(r * V, r * V + V);
-    const top = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-    lse[r] = top + Math.log(row.reduce((a, v) => a + Math.exp(v - top), 0));
-    ce[r] = lse[r] - row[targets[r]];
-    cost[r] = (1 - smoothing) * ce[r] + smoothing * (lse[r] - row.reduce((a, v) => a + v, 0) / V) + z * lse[r] ** 2;
-    correct[r] = row.indexOf(top) === targets[r] ? 1 : 0;
-  }
-  return { ce, lse, cost, correct };
-}
-
-function dlogitsLoops({ rows, V, smoothing, z, acc }: Numbers, inputs: Values) {
-  const [x, weights, lse, scale, dloss] = [inputs.logits, inputs.weights, inputs.lse, inputs.scale, inputs.dloss] as Float32Array[];
-  const targets = inputs.targets as Uint32Array;
-  const dlogits = acc ? Float64Array.from(inputs.dlogits as Float32Array) : new Float64Array(rows * V);
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < V; c++) {
-      const p = Math.exp(x[r * V + c] - lse[r]) * (1 + 2 * z * lse[r]);
-      dlogits[r * V + c] += dloss[0] * scale[0] * weights[r] * (p - (c === targets[r] ? 1 - smoothing : 0) - smoothing / V);
-    }
-  }
-  return { dlogits };
-}
+import { check, type Numbers } from "../kernel.ts";
+import { crossEntropy, crossEntropyDx, weightedMean } from "./cross_entropy.ts";
 
 const sizes = [
-  { rows: 1, V: 1, smoothing: 0, z: 0 },
-  { rows: 9, V: 37, smoothing: 0, z: 0 },
-  { rows: 70, V: 64, smoothing: 0.1, z: 0 },
-  { rows: 17, V: 300, smoothing: 0.05, z: 1e-2 },
+  { R: 1, V: 1 },
+  { R: 5, V: 7 },
+  { R: 40, V: 480 },
+  { R: 3, V: 65536 },
+  { R: 300, V: 100 },
 ];
-const benchCases = [
-  { rows: 1024, V: 448, smoothing: 0, z: 0, acc: 0 },
-  { rows: 300, V: 448, smoothing: 0, z: 0, acc: 0 },
-];
+const ids = (R: number, V: number, int: (n: number) => number) => Uint32Array.from({ length: R }, () => int(V));
 
-export default [
-  check({
-    kernel: crossEntropy,
-    cases: [...sizes, { rows: 2, V: 65536, smoothing: 0, z: 1e-4 }],
-    bench: benchCases,
-    inputs: (c, rng) => {
-      const targets = drawTargets(c, rng);
-      return { logits: drawLogits(c, rng, targets), targets };
-    },
-    outputs: ({ rows }) => ({ ce: rows, lse: rows, cost: rows, correct: rows }),
-    reference: forwardLoops,
-    tolerance: { f32: 5e-6 },
-    bytes: ({ rows, V }) => 4 * rows * V,
+/** log sum exp of row `base / V`, in f64. */
+export function rowLse(logits: Float32Array, base: number, V: number): number {
+  let most = Number.NEGATIVE_INFINITY;
+  for (let v = 0; v < V; v++) most = Math.max(most, logits[base + v]);
+  let s = 0;
+  for (let v = 0; v < V; v++) s += Math.exp(logits[base + v] - most);
+  return most + Math.log(s);
+}
+
+/** The f64 gradient: weights[r] * factor * (softmax - onehot). */
+export function crossEntropyGradient({ R, V }: Numbers, logits: Float32Array, targets: Uint32Array, weights: Float32Array, factor: number): Float64Array {
+  const d = new Float64Array(R * V);
+  for (let r = 0; r < R; r++) {
+    const lse = rowLse(logits, r * V, V);
+    for (let v = 0; v < V; v++) d[r * V + v] = weights[r] * factor * (Math.exp(logits[r * V + v] - lse) - (v === targets[r] ? 1 : 0));
+  }
+  return d;
+}
+
+const forward = check({
+  kernel: crossEntropy,
+  cases: sizes,
+  bench: [
+    { R: 288, V: 480 },
+    { R: 1024, V: 448 },
+    { R: 256, V: 65536 },
+  ],
+  inputs: ({ R, V }, rng) => {
+    const logits = rng.normals(R * V, 3);
+    const targets = ids(R, V, (n) => rng.int(n));
+    for (let r = 0; r < R; r += 4) logits[r * V + targets[r]] = 60;
+    for (let r = 0; r < R; r += 8) logits[r * V + rng.int(V)] = 60;
+    return { logits, targets };
+  },
+  outputs: ({ R }) => ({ ce: R, lse: R, correct: R }),
+  reference: ({ R, V }, inputs) => {
+    const logits = inputs.logits as Float32Array;
+    const targets = inputs.targets as Uint32Array;
+    const ce = new Float64Array(R);
+    const lse = new Float64Array(R);
+    const correct = new Uint32Array(R);
+    for (let r = 0; r < R; r++) {
+      const row = logits.subarray(r * V, (r + 1) * V);
+      lse[r] = rowLse(logits, r * V, V);
+      ce[r] = lse[r] - row[targets[r]];
+      correct[r] = row.indexOf(row.reduce((a, x) => Math.max(a, x))) === targets[r] ? 1 : 0;
+    }
+    return { ce, lse, correct };
+  },
+  tolerance: { f32: 4e-6 },
+  bytes: ({ R, V }) => 4 * R * V,
+});
+
+const gradient = check({
+  kernel: crossEntropyDx,
+  cases: sizes.flatMap((s) => [
+    { ...s, acc: 0 },
+    { ...s, acc: 1 },
+  ]),
+  bench: [
+    { R: 288, V: 480, acc: 0 },
+    { R: 1024, V: 448, acc: 0 },
+  ],
+  inputs: ({ R, V, acc }, rng) => {
+    const logits = rng.normals(R * V, 3);
+    const weights = rng.normals(R).map((w, r) => (r % 3 === 1 ? 0 : w));
+    const lse = Float32Array.from({ length: R }, (_, r) => rowLse(logits, r * V, V));
+    const targets = ids(R, V, (n) => rng.int(n));
+    const base = { logits, targets, weights, lse, inverse: new Float32Array([0.25]), dloss: new Float32Array([2]) };
+    return acc ? { ...base, dlogits: rng.normals(R * V) } : base;
+  },
+  outputs: ({ R, V }) => ({ dlogits: R * V }),
+  reference: (c, inputs) => {
+    const d = crossEntropyGradient(c, inputs.logits as Float32Array, inputs.targets as Uint32Array, inputs.weights as Float32Array, 0.5);
+    return { dlogits: c.acc ? d.map((v, i) => v + (inputs.dlogits as Float32Array)[i]) : d };
+  },
+  tolerance: { f32: 4e-6 },
+  bytes: ({ R, V }) => 8 * R * V,
+});
+
+const mean = check({
+  kernel: weightedMean,
+  cases: [
+    { R: 1, byWeights: 1 },
+    { R: 500, byWeights: 1 },
+    { R: 70, byWeights: 0 },
+    { R: 6, byWeights: 1, empty: 1 },
+  ],
+  bench: [{ R: 1024, byWeights: 1 }],
+  inputs: ({ R, empty }, rng) => ({
+    ce: rng.normals(R).map(Math.abs),
+    weights: rng.normals(R).map((w, r) => (empty || r % 4 === 1 ? 0 : Math.abs(w))),
+    denominator: 9,
   }),
-  check({
-    kernel: crossEntropyDlogits,
-    cases: sizes.map((s, i) => ({ ...s, acc: i % 2 })),
-    bench: benchCases,
-    inputs: (c, rng) => {
-      const targets = drawTargets(c, rng);
-      const logits = drawLogits(c, rng, targets);
-      const lse = Float32Array.from(forwardLoops(c, { logits, targets }).lse);
-      const [scale, dloss] = [new Float32Array([0.3]), new Float32Array([1.7])];
-      const weights = drawWeights(c.rows, rng);
-      return { logits, targets, weights, lse, scale, dloss, ...(c.acc ? { dlogits: rng.normals(c.rows * c.V) } : {}) };
-    },
-    outputs: ({ rows, V }) => ({ dlogits: rows * V }),
-    reference: dlogitsLoops,
-    tolerance: { f32: 8e-6 },
-    bytes: ({ rows, V }) => 8 * rows * V,
-  }),
-  check({
-    kernel: weightedMean,
-    cases: [
-      { rows: 1, denominator: 0 },
-      { rows: 100, denominator: 0 },
-      { rows: 1001, denominator: 37 },
-      { rows: 5, denominator: 0, empty: 1 },
-    ],
-    bench: [{ rows: 1024, denominator: 0 }],
-    inputs: ({ rows, empty }, rng) => ({ cost: rng.normals(rows), weights: empty ? new Float32Array(rows) : drawWeights(rows, rng) }),
-    outputs: () => ({ loss: 1, scale: 1 }),
-    reference: ({ rows, denominator }, inputs) => {
-      const [cost, weights] = [inputs.cost, inputs.weights] as Float32Array[];
-      const by = denominator || weights.reduce((a, w) => a + w, 0);
-      let s = 0;
-      for (let r = 0; r < rows; r++) s += weights[r] * cost[r];
-      return { loss: Float64Array.of(by ? s / by : 0), scale: Float64Array.of(by ? 1 / by : 0) };
-    },
-    tolerance: { f32: 2e-6 },
-    bytes: ({ rows }) => 8 * rows,
-  }),
-];
+  outputs: () => ({ loss: 1, inverse: 1 }),
+  reference: ({ byWeights }, inputs) => {
+    const [ce, weights] = [inputs.ce, inputs.weights] as Float32Array[];
+    const sum = ce.reduce((a, v, i) => a + v * weights[i], 0);
+    const d = byWeights ? weights.reduce((a, w) => a + w, 0) : 9;
+    return { loss: Float64Array.of(d ? sum / d : 0), inverse: Float64Array.of(d ? 1 / d : 0) };
+  },
+  tolerance: { f32: 2e-6 },
+});
+
+export default [forward, gradient, mean];

@@ -1,5 +1,5 @@
-// Cross entropy of rows of logits, its weighted mean, and the gradient of that mean. Three launches in all for a training step.
-import { grid2d, kernel } from "../kernel.ts";
+// Cross entropy of rows of logits, its weighted mean, and the gradient of that mean: three launches in all for a training step.
+import { type Capabilities, grid2d, kernel, type Numbers } from "../kernel.ts";
 import { rowVariant } from "../rows.ts";
 
 export const crossEntropy = kernel({
@@ -7,44 +7,65 @@ export const crossEntropy = kernel({
   source: new URL("./cross_entropy.wgsl", import.meta.url),
   lib: ["grid", "reduce"],
   reads: ["logits", "targets"],
-  writes: ["ce", "lse", "cost", "correct"],
-  params: { rows: "u32", V: "u32", smoothing: "f32", z: "f32" },
+  writes: ["ce", "lse", "correct"],
+  params: { R: "u32", V: "u32" },
   types: { targets: "u32", correct: "u32" },
   consts: { WG: 64 },
-  grid: ({ rows }) => grid2d(rows),
-  variants: [{ name: "rows", source: new URL("./cross_entropy_rows.wgsl", import.meta.url), ...rowVariant("V") }],
+  grid: ({ R }) => grid2d(R),
+  variants: [crossEntropyRows()],
 });
 
-/** `denominator` 0 stands for the sum of the weights. */
+function crossEntropyRows() {
+  const { when, consts, grid, ...rest } = rowVariant("V");
+  const named = (p: Numbers) => ({ ...p, rows: p.R });
+  return {
+    ...rest,
+    name: "rows",
+    source: new URL("./cross_entropy_rows.wgsl", import.meta.url),
+    when: (p: Numbers, d: Capabilities) => when(named(p), d),
+    consts: (p: Numbers, d: Capabilities) => consts(named(p), d),
+    grid: (p: Numbers, c: Numbers) => grid(named(p), c),
+  };
+}
+
+export const crossEntropyDx = kernel({
+  name: "cross_entropy_dx",
+  source: new URL("./cross_entropy_dx.wgsl", import.meta.url),
+  lib: ["grid"],
+  reads: ["logits", "targets", "weights", "lse", "inverse", "dloss"],
+  writes: ["dlogits"],
+  params: { R: "u32", V: "u32", acc: "u32" },
+  types: { targets: "u32" },
+  consts: { WG: 64 },
+  grid: ({ R, V }, { WG }) => grid2d(Math.ceil((R * V) / WG)),
+  variants: [
+    {
+      name: "lines",
+      source: new URL("./cross_entropy_dx_lines.wgsl", import.meta.url),
+      lib: ["grid"],
+      when: ({ V }, { software }) => V % 4 === 0 && software,
+      consts: (_, { lanes }) => ({ WG: Math.max(4, lanes), PER: 8 }),
+      grid: ({ R }, { PER }) => grid2d(Math.ceil(R / PER)),
+    },
+    {
+      name: "vec4",
+      source: new URL("./cross_entropy_dx_vec4.wgsl", import.meta.url),
+      lib: ["grid"],
+      when: ({ V }) => V % 4 === 0,
+      consts: { WG: 64 },
+      grid: ({ R, V }, { WG }) => grid2d(Math.ceil((R * V) / 4 / WG)),
+    },
+  ],
+});
+
+/** byWeights 1 divides by the sum of the weights, 0 by `denominator`. */
 export const weightedMean = kernel({
   name: "weighted_mean",
   source: new URL("./weighted_mean.wgsl", import.meta.url),
   lib: ["reduce"],
-  reads: ["cost", "weights"],
-  writes: ["loss", "scale"],
-  params: { rows: "u32", denominator: "f32" },
+  reads: ["ce", "weights"],
+  writes: ["loss", "inverse"],
+  params: { R: "u32", byWeights: "u32", denominator: "f32" },
   consts: (_, { software, lanes }) => ({ WG: software ? Math.max(4, lanes) : 256 }),
   grid: () => [1],
-});
-
-export const crossEntropyDlogits = kernel({
-  name: "cross_entropy_dlogits",
-  source: new URL("./dlogits.wgsl", import.meta.url),
-  lib: ["grid"],
-  reads: ["logits", "targets", "weights", "lse", "scale", "dloss"],
-  writes: ["dlogits"],
-  params: { rows: "u32", V: "u32", smoothing: "f32", z: "f32", acc: "u32" },
-  types: { targets: "u32" },
-  consts: { WG: 64, PER: 1 },
-  grid: ({ rows }) => grid2d(rows),
-  variants: [
-    {
-      name: "vec4",
-      source: new URL("./dlogits_vec4.wgsl", import.meta.url),
-      lib: ["grid"],
-      when: ({ V }) => V % 4 === 0,
-      consts: (_, { software, lanes }) => (software ? { WG: Math.max(4, lanes), PER: 8 } : { WG: 128, PER: 1 }),
-      grid: ({ rows }, { PER }) => grid2d(Math.ceil(rows / PER)),
-    },
-  ],
 });

@@ -1,28 +1,24 @@
-// Per row: lse = log sum exp(logits), ce = lse - logits[target], correct = 1 where the first largest logit is the target's, and
-// cost = (1 - s) ce + s (lse - mean(logits)) + z lse^2 with label smoothing s and z-loss weight z. One workgroup per row.
-struct Params { rows: u32, V: u32, smoothing: f32, z: f32 }
+// Per row: lse = log sum exp(logits), ce = lse - logits[target], correct = 1 where the first largest logit is the target's.
+// One workgroup per row.
+struct Params { R: u32, V: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read_write> ce: array<f32>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
-@group(0) @binding(4) var<storage, read_write> cost: array<f32>;
-@group(0) @binding(5) var<storage, read_write> correct: array<u32>;
-@group(0) @binding(6) var<uniform> p: Params;
+@group(0) @binding(4) var<storage, read_write> correct: array<u32>;
+@group(0) @binding(5) var<uniform> p: Params;
 override WG = 64u;
-
 const lowest = -3.4028234663852886e38;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let row = group_index(group, groups);
-  if (row >= p.rows) { return; }
+  if (row >= p.R) { return; }
   let base = row * p.V;
   var best = lowest;
   var at = 0u;
-  var m = 0.0;
   for (var c = lane; c < p.V; c += WG) {
     let v = logits[base + c];
-    m += v;
     if (v > best) {
       best = v;
       at = c;
@@ -30,17 +26,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   let top = workgroup_max(best, lane);
   let found = workgroup_first(select(p.V, at, best == top), lane);
-  let mean = workgroup_sum(m, lane) / f32(p.V);
   var s = 0.0;
   for (var c = lane; c < p.V; c += WG) { s += exp(logits[base + c] - top); }
   let sum = workgroup_sum(s, lane);
   if (lane == 0u) {
     let l = top + log(sum);
     let target_id = targets[row];
-    let loss = l - logits[base + target_id];
-    ce[row] = loss;
+    ce[row] = l - logits[base + target_id];
     lse[row] = l;
-    cost[row] = (1.0 - p.smoothing) * loss + p.smoothing * (l - mean) + p.z * l * l;
     correct[row] = select(0u, 1u, found == target_id);
   }
 }

@@ -1,14 +1,13 @@
-// Per row: lse = log sum exp(logits), ce = lse - logits[target], correct = 1 where the first largest logit is the target's, and
-// cost = (1 - s) ce + s (lse - mean(logits)) + z lse^2 with label smoothing s and z-loss weight z. LPR neighbouring lanes share a row.
+// Per row: lse = log sum exp(logits), ce = lse - logits[target], correct = 1 where the first largest logit is the target's.
+// LPR neighbouring lanes share a row.
 enable subgroups;
-struct Params { rows: u32, V: u32, smoothing: f32, z: f32 }
+struct Params { R: u32, V: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<vec4f>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read_write> ce: array<f32>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
-@group(0) @binding(4) var<storage, read_write> cost: array<f32>;
-@group(0) @binding(5) var<storage, read_write> correct: array<u32>;
-@group(0) @binding(6) var<uniform> p: Params;
+@group(0) @binding(4) var<storage, read_write> correct: array<u32>;
+@group(0) @binding(5) var<uniform> p: Params;
 override WG = 64u;
 override LPR = 8u;
 const lowest = -3.4028234663852886e38;
@@ -16,16 +15,14 @@ const lowest = -3.4028234663852886e38;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = group_index(group, groups) * WG + lane;
-  let row = min(i / LPR, p.rows - 1u);
+  let row = min(i / LPR, p.R - 1u);
   let n = p.V / 4u;
   let base = row * n;
   let part = i % LPR;
   var best = vec4f(lowest);
   var at = vec4u();
-  var m = vec4f();
   for (var c = part; c < n; c += LPR) {
     let v = logits[base + c];
-    m += v;
     at = select(at, vec4u(c), v > best);
     best = max(best, v);
   }
@@ -34,16 +31,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let found = row_first(min(min(ids.x, ids.y), min(ids.z, ids.w)));
   var s = vec4f();
   for (var c = part; c < n; c += LPR) { s += exp(logits[base + c] - top); }
-  let sums = row_sum2(vec2f(total(s), total(m)));
-  let sum = sums.x;
-  let mean = sums.y / f32(p.V);
-  if (i / LPR < p.rows && part == 0u) {
+  let sum = row_sum(total(s));
+  if (i / LPR < p.R && part == 0u) {
     let l = top + log(sum);
     let target_id = targets[row];
-    let loss = l - logits[base + target_id / 4u][target_id % 4u];
-    ce[row] = loss;
+    ce[row] = l - logits[base + target_id / 4u][target_id % 4u];
     lse[row] = l;
-    cost[row] = (1.0 - p.smoothing) * loss + p.smoothing * (l - mean) + p.z * l * l;
     correct[row] = select(0u, 1u, found == target_id);
   }
 }
