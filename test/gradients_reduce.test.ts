@@ -8,22 +8,29 @@ import { softmax } from "../engine/ops/softmax.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { reduceDxLoops, rowSumLoops, sumLoops } from "../kernels/reduce/reduce.check.ts";
+import { spreadLoops, sumLoops } from "../kernels/reduce/reduce.check.ts";
 import { softmaxDxLoops, softmaxLoops } from "../kernels/softmax/softmax.check.ts";
 
 type Floats = ArrayLike<number>;
 const device = await openDevice();
 
+/** Sums over runs of C (over everything unless told), of x or of x * z. */
+const sums = (x: Floats, z?: Floats, C = x.length) => sumLoops({ rows: x.length / C, C, n: x.length, scale: 1 }, z ? { x, z } : { x }).y;
+const total = (x: Floats, z?: Floats) => sums(x, z)[0];
+/** The gradient of scale * sums. */
+const slopes = (n: number, C: number, dy: Floats, scale: number, z?: Floats) =>
+  spreadLoops({ n, C, acc: 0, scale }, z ? { dy, z } : { dy }).dx;
+
 /** Compares a gradient with central differences of sum(y(x) * dy) in f64. */
 function differences(x: Float64Array, dy: Floats, y: () => Floats, gradient: Floats): void {
   const h = 1e-4;
-  const rms = Math.sqrt(sumLoops(gradient, gradient) / gradient.length);
+  const rms = Math.sqrt(total(gradient, gradient) / gradient.length);
   for (let i = 0; i < x.length; i++) {
     const old = x[i];
     x[i] = old + h;
-    const up = sumLoops(y(), dy);
+    const up = total(y(), dy);
     x[i] = old - h;
-    const slope = (up - sumLoops(y(), dy)) / (2 * h);
+    const slope = (up - total(y(), dy)) / (2 * h);
     x[i] = old;
     assert.ok(Math.abs(slope - gradient[i]) < 1e-6 * (Math.abs(slope) + rms), `[${i}]: ${gradient[i]}, by differences ${slope}`);
   }
@@ -34,9 +41,9 @@ const wide = (n: number, rng: Rng) => Float64Array.from(rng.normals(n));
 test("the reference gradients agree with differences", () => {
   const rng = new Rng(1);
   const [x, w, d1, d4] = [wide(20, rng), wide(20, rng), wide(1, rng), wide(4, rng)];
-  differences(x, d1, () => [sumLoops(x) / 20], reduceDxLoops(20, 20, d1, 1 / 20));
-  differences(x, d1, () => [sumLoops(x, w)], reduceDxLoops(20, 20, d1, 1, w));
-  differences(x, d4, () => rowSumLoops(x, 5), reduceDxLoops(20, 5, d4, 1));
+  differences(x, d1, () => [total(x) / 20], slopes(20, 20, d1, 1 / 20));
+  differences(x, d1, () => [total(x, w)], slopes(20, 20, d1, 1, w));
+  differences(x, d4, () => sums(x, undefined, 5), slopes(20, 5, d4, 1));
   differences(x, w, () => softmaxLoops(x, 5), softmaxDxLoops(softmaxLoops(x, 5), w, 5));
 });
 
@@ -61,7 +68,7 @@ function parameter(shape: number[], rng: Rng, name: string): { t: Tensor; data: 
 
 function near(got: Floats, want: Floats, name: string): void {
   assert.is(got.length, want.length, name);
-  const rms = Math.sqrt(sumLoops(want, want) / want.length);
+  const rms = Math.sqrt(total(want, want) / want.length);
   for (let i = 0; i < got.length; i++) {
     assert.ok(Math.abs(got[i] - want[i]) <= 1e-5 * (Math.abs(want[i]) + rms), `${name}[${i}] is ${got[i]} but must be ${want[i]}`);
   }
@@ -71,6 +78,8 @@ for (const shape of [
   [4, 5],
   [3, 40],
   [2, 3, 36],
+  [3, 6001],
+  [70, 64],
 ]) {
   const name = `(${shape.join(", ")})`;
   const n = shape.reduce((a, b) => a * b, 1);
@@ -78,11 +87,11 @@ for (const shape of [
 
   test(`sum and mean of ${name}`, async () => {
     const x = parameter(shape, new Rng(2), "x");
-    const total = await onDevice([x.t], (tape) => sum(tape.bring(x.t)));
-    near([total.loss], [sumLoops(x.data)], "sum");
-    near(total.gradients[0], new Float64Array(n).fill(1), "dx");
+    const whole = await onDevice([x.t], (tape) => sum(tape.bring(x.t)));
+    near([whole.loss], [total(x.data)], "sum");
+    near(whole.gradients[0], new Float64Array(n).fill(1), "dx");
     const average = await onDevice([x.t], (tape) => mean(tape.bring(x.t)));
-    near([average.loss], [sumLoops(x.data) / n], "mean");
+    near([average.loss], [total(x.data) / n], "mean");
     near(average.gradients[0], new Float64Array(n).fill(1 / n), "dx");
   });
 
@@ -90,11 +99,11 @@ for (const shape of [
     const rng = new Rng(3);
     const [x, w] = [parameter(shape, rng, "x"), parameter(shape, rng, "w")];
     const two = await onDevice([x.t, w.t], (tape) => dot(tape.bring(x.t), w.t));
-    near([two.loss], [sumLoops(x.data, w.data)], "dot");
+    near([two.loss], [total(x.data, w.data)], "dot");
     near(two.gradients[0], w.data, "dx");
     near(two.gradients[1], x.data, "dw");
     const one = await onDevice([x.t], (tape) => dot(tape.bring(x.t), x.t));
-    near([one.loss], [sumLoops(x.data, x.data)], "square");
+    near([one.loss], [total(x.data, x.data)], "square");
     near(
       one.gradients[0],
       x.data.map((v) => 2 * v),
@@ -108,8 +117,8 @@ for (const shape of [
     const weights = rng.normals(n / C);
     const w = device.tensor(shape.slice(0, -1), { name: "weights", data: weights });
     const got = await onDevice([x.t], (tape) => dot(rowSum(tape.bring(x.t)), w));
-    near([got.loss], [sumLoops(rowSumLoops(x.data, C), weights)], "weighted row sums");
-    near(got.gradients[0], reduceDxLoops(n, C, weights, 1), "dx");
+    near([got.loss], [total(sums(x.data, undefined, C), weights)], "weighted row sums");
+    near(got.gradients[0], slopes(n, C, weights, 1), "dx");
   });
 
   test(`softmax of ${name}, and a second use of its input`, async () => {
@@ -120,7 +129,7 @@ for (const shape of [
     const y = softmaxLoops(x.data, C);
     const once = softmaxDxLoops(y, weights, C);
     const got = await onDevice([x.t], (tape) => dot(softmax(tape.bring(x.t)), w));
-    near([got.loss], [sumLoops(y, weights)], "weighted softmax");
+    near([got.loss], [total(y, weights)], "weighted softmax");
     near(got.gradients[0], once, "dx");
     const twice = await onDevice([x.t], (tape) => dot(softmax(tape.bring(x.t)), softmax(tape.bring(x.t))));
     near(

@@ -79,12 +79,11 @@ const sheetPath = (out: string, name: string) => join(out, "sheets", `${name}.pn
 export async function writeVideo(task: VideoTask, options: keys.KeyFrameOptions, signal?: AbortSignal): Promise<VideoResult> {
   const { video, name, out, settings, withSheet } = task;
   const rests = options.keyFrames === "rest";
-  const measure = options.measure ?? (rests ? motion.rootMeanSquare : motion.meanDifference);
   const info = await probeVideo(video, signal);
   const common = { fps: options.fps, info, signal };
   const target = outputSize(info, options);
   const { size, keep } = analysisSize(info, target);
-  const analysis = await keys.analyseFrames(decodeFrames(video, { ...size, fit: "stretch", ...common }), size, measure, keep);
+  const analysis = await keys.analyseFrames(decodeFrames(video, { ...size, fit: "stretch", ...common }), size, options, keep);
   const chosen = keys.chooseKeyFrames(analysis, options);
   const rate = options.fps ?? info.fps;
   const file = (frame: number) => `frames/${name}/${String(frame).padStart(6, "0")}.png`;
@@ -93,7 +92,10 @@ export async function writeVideo(task: VideoTask, options: keys.KeyFrameOptions,
   const frames = kept
     ? chosen.keys.map((index) => ({ index, data: kept[index] }))
     : decodeFrames(video, { ...target, only: chosen.keys, ...common });
-  const same = rests && options.duplicates === undefined ? stillness(measure, chosen.threshold!) : likeness(options.duplicates ?? 0.95);
+  const same =
+    rests && options.duplicates === undefined
+      ? stillness(keys.measureOf(options), chosen.threshold!)
+      : likeness(options.duplicates ?? 0.95);
   const write = async (folder: string): Promise<VideoResult> => {
     const twins = new Set<number>();
     const shown: { index: number; time: number; picture: Picture }[] = [];

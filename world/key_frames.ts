@@ -40,6 +40,8 @@ export interface KeyFrameOptions {
 /** The curve of a video and what was seen on the way. `kept` holds the frames themselves where they are what will be written and are few. */
 export interface Analysis {
   readonly curve: readonly number[];
+  /** Differences over minRest - 1 frames for rests, else the curve again. */
+  readonly wide: readonly number[];
   readonly cuts: readonly number[];
   readonly black: readonly number[];
   readonly kept?: readonly Uint8Array[];
@@ -71,32 +73,46 @@ export function keyFramePairs(
   return { pairs, cut: Math.max(0, keys.length - 1) - pairs.length };
 }
 
+/** The measure of motion where none is given: the mean difference for moments of motion, the root mean square for rests. */
+export function measureOf({ measure, keyFrames }: KeyFrameOptions): motion.MotionMeasure {
+  return measure ?? (keyFrames === "rest" ? motion.rootMeanSquare : motion.meanDifference);
+}
+
 /** The curve of motion, the scene cuts and the black frames of RGB frames of one size, taken as they come. */
 export async function analyseFrames(
   frames: AsyncIterable<{ readonly data: Uint8Array }> | Iterable<{ readonly data: Uint8Array }>,
   { width, height }: { width: number; height: number },
-  measure: motion.MotionMeasure,
+  options: KeyFrameOptions = {},
   keep = false,
 ): Promise<Analysis> {
-  const [curve, difference, black, kept]: [number[], number[], number[], Uint8Array[]] = [[], [], [], []];
-  let previous: motion.SmallFrame | undefined;
+  const [curve, wide, difference, black]: [number[], number[], number[], number[]] = [[], [], [], []];
+  const kept: Uint8Array[] = [];
+  const measure = measureOf(options);
+  const span = options.keyFrames === "rest" ? (options.minRest ?? 3) - 1 : 1;
+  const before: motion.SmallFrame[] = [];
   for await (const { data } of frames) {
     const small = motion.smallFrame(data, width, height, analysisSide);
     if (motion.isBlack(data)) black.push(curve.length);
-    difference.push(previous ? motion.meanDifference(previous, small) : 0);
+    const previous = before.at(-1);
     curve.push(previous ? await measure(previous, small) : 0);
+    difference.push(measure === motion.meanDifference ? curve.at(-1)! : previous ? motion.meanDifference(previous, small) : 0);
+    wide.push(before.length === span ? await measure(before[0], small) : 0);
     if (keep && kept.length * data.length <= largestKept) kept.push(data);
-    previous = small;
+    before.push(small);
+    if (before.length > span) before.shift();
   }
-  return { curve, cuts: motion.sceneCuts(difference), black, ...(kept.length === curve.length && { kept }) };
+  return { curve, wide, cuts: motion.sceneCuts(difference), black, ...(kept.length === curve.length && { kept }) };
 }
 
 /** Frame numbers of the key frames; the threshold of stillness, too, where rests are looked for. */
-export function chooseKeyFrames({ curve, cuts, black }: Analysis, options: KeyFrameOptions = {}): { keys: number[]; threshold?: number } {
+export function chooseKeyFrames(
+  { curve, wide, cuts, black }: Analysis,
+  options: KeyFrameOptions = {},
+): { keys: number[]; threshold?: number } {
   const dark = new Set(black);
   if (options.keyFrames === "rest") {
-    const threshold = options.threshold ?? motion.restThreshold(curve);
-    return { keys: motion.restFrames(curve, { ...options, threshold }).filter((frame) => !dark.has(frame)), threshold };
+    const { minRest = 3, threshold = motion.restThreshold(wide.slice(minRest - 2)) } = options;
+    return { keys: motion.restFrames(curve, { wide, minRest, threshold }).filter((frame) => !dark.has(frame)), threshold };
   }
   // The jump of a cut, or into and out of black, is no motion.
   const still = new Set([...cuts, ...black, ...black.map((frame) => frame + 1)]);

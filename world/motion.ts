@@ -145,28 +145,38 @@ export function motionPeaks(curve: ArrayLike<number>, { count = 6, spacing = 20 
 }
 
 /**
- * The middle frame of every still stretch: `minRest` or more frames in a row whose successive differences are all at most `threshold`
- * (`restThreshold` where absent). A stretch from a to b gives floor((a + b) / 2).
+ * The middle frame of every still stretch: `minRest` or more frames in a row whose successive differences are all at most `threshold`. A stretch
+ * from a to b gives floor((a + b) / 2). `wide`, where given, holds the differences over minRest - 1 frames (wide[i] of frames i - minRest + 1 and
+ * i), which a still stretch must keep to as well: motion too slow to stand out of the noise from one frame to the next has gone further by then.
+ * Without a threshold it is the `restThreshold` of `wide`, else of the curve.
  */
 export function restFrames(
   curve: ArrayLike<number>,
-  { threshold = restThreshold(curve), minRest = 3 }: { threshold?: number; minRest?: number } = {},
+  { threshold, minRest = 3, wide }: { threshold?: number; minRest?: number; wide?: ArrayLike<number> } = {},
 ): number[] {
   if (!Number.isInteger(minRest) || minRest < 2)
     throw new WorldlineError(`restFrames: minRest is ${minRest}; give a whole number of frames from 2 on`);
+  const limit = threshold ?? restThreshold(wide ? Array.from(wide).slice(minRest - 2) : curve);
   const middles: number[] = [];
-  for (let first = 0, i = 1; i <= curve.length; i++) {
-    if (i < curve.length && curve[i] <= threshold) continue;
-    if (i - first >= minRest) middles.push(Math.floor((first + i - 1) / 2));
-    first = i;
+  const close = (first: number, last: number) => {
+    if (last - first + 1 >= minRest) middles.push(Math.floor((first + last) / 2));
+  };
+  let first = 0;
+  for (let i = 1; i < curve.length; i++) {
+    const moved = curve[i] > limit;
+    const drifted = wide !== undefined && i - first >= minRest - 1 && wide[i] > limit;
+    if (!moved && !drifted) continue;
+    close(first, i - 1);
+    first = moved ? i : i - minRest + 2;
   }
+  if (curve.length) close(first, curve.length - 1);
   return middles;
 }
 
 /**
  * The difference that parts stillness from motion. Stillness is the lowest group of values, a narrow one, as noise averages out over a frame:
- * it grows from the lowest tenth by all values within 4.5 deviations (by the median distance) of its median, and the threshold is the geometric middle of the gap above it.
- * Where that group is too wide for noise, Otsu's threshold on the logarithms parts calm from lively frames. Where all values are one narrow
+ * it grows from the lowest tenth by all values within 4.5 deviations (by the median distance) of its median, and the threshold is the geometric
+ * middle of the gap above it. Where that group is too wide for noise, Otsu's threshold on the logarithms parts calm from lively frames. Where all values are one narrow
  * group, all is still if the median is below 3 steps of 1/255, else nothing is.
  */
 export function restThreshold(curve: ArrayLike<number>): number {

@@ -8,6 +8,8 @@ export * from "./loss.ts";
 export * from "./matmul.ts";
 export * from "./norm.ts";
 export * from "./quantize.ts";
+export * from "./reduce.ts";
 export * from "./rope.ts";
 export * from "./sample.ts";
+export * from "./softmax.ts";
 export * from "./swiglu.ts";

@@ -3,6 +3,7 @@
 import { type Capabilities, type Grid, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
 import { conv2dDwLanes } from "./conv2d_dw_lanes.ts";
 import { conv2dLanes } from "./conv2d_lanes.ts";
+import { conv2dRows } from "./conv2d_rows.ts";
 
 const shader = (text: string) => new URL(`data:text/plain,${encodeURIComponent(text)}`);
 
@@ -18,6 +19,18 @@ const unrolled = [4, 8, 16].map(
     grid: ({ B, OH, OW, O }) => grid2d(Math.ceil((B * OH * OW) / 32) * Math.ceil(O / (4 * lanes))),
   }),
 );
+
+const rows: Variant = {
+  name: "rows",
+  source: shader(conv2dRows()),
+  lib: ["grid"],
+  needs: ["subgroups"],
+  when: (p: Numbers, device: Capabilities) => {
+    const ordinary = p.KH === 3 && p.KW === 3 && p.stride === 1 && p.pad === 1 && p.up === 1;
+    return device.software && device.lanes === 8 && ordinary && p.I % 4 === 0 && p.O % 4 === 0 && p.H % 8 === 0 && p.W % 8 === 0;
+  },
+  grid: ({ B, H, W, O }) => grid2d(((B * H * W) / 64) * Math.ceil(O / 32)),
+};
 
 const unrolledDw = [4, 8, 16].map(
   (lanes): Variant => ({
@@ -54,7 +67,7 @@ export const conv2d = kernel({
   },
   consts: { WG: 64 },
   grid: ({ B, OH, OW, O }, { WG }) => grid2d(Math.ceil((B * OH * OW * O) / WG)),
-  variants: unrolled,
+  variants: [rows, ...unrolled],
 });
 
 export const conv2dFlip = kernel({

@@ -26,11 +26,12 @@ fn place(q: u32) -> vec3u {
   return vec3u(rest / (half.x * half.y), rest / half.y % half.x * 2u + q / (2u * quarter), rest % half.y * 2u + q / quarter % 2u);
 }
 
-// Index of the input pixel under a tap, or -1.
+// Index of the input pixel under a tap, or -1. up is 1 or 2: division is slow.
 fn source(at: vec3u, ky: u32, kx: u32) -> i32 {
   let t = at.yz * p.stride + vec2u(ky, kx) - p.pad;
-  let s = t / p.up;
-  if (any(at.yz * p.stride + vec2u(ky, kx) < vec2u(p.pad)) || any(s * p.up != t) || any(s >= vec2u(p.H, p.W))) { return -1; }
+  let s = t >> vec2u(p.up - 1u);
+  // Left of the picture t wraps around and is past its end.
+  if (((t.x | t.y) & (p.up - 1u)) != 0u || s.x >= p.H || s.y >= p.W) { return -1; }
   return i32((at.x * p.H + s.x) * p.W + s.y);
 }
 
@@ -47,7 +48,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 ${join(groups, (j) => `  let at${j} = place(min(first + ${j * lanes}u + lane, pixels - 1u));`)}
 ${join(32, (i) => `  var s${i} = vec4f();`)}
   for (var tap = 0u; tap < taps; tap++) {
-${join(groups, (j) => `    let q${j} = source(at${j}, tap / p.KW, tap % p.KW);`)}
+    let ky = tap / p.KW;
+    let kx = tap - ky * p.KW;
+${join(groups, (j) => `    let q${j} = source(at${j}, ky, kx);`)}
     if (!subgroupAny(${Array.from({ length: groups }, (_, j) => `q${j} >= 0`).join(" || ")})) { continue; }
 ${join(groups, (j) => `    let x${j} = u32(max(q${j}, 0)) * I;`)}
 ${join(4, (c) => `    let w${c} = (min(column + ${c}u, p.O - 1u) * taps + tap) * I;`)}
@@ -67,8 +70,12 @@ ${join(32, (i) => {
   var shift = vec4f();
   if (p.bias == 1u) { shift = b[column / 4u]; }
   for (var i = 0u; i < min(32u, pixels - first); i++) {
-    let at = place(first + i);
-    let n = ((at.x * p.OH + at.y) * p.OW + at.z) * O + column / 4u;
+    var n = first + i;
+    if (p.up == 2u) {
+      let at = place(n);
+      n = (at.x * p.OH + at.y) * p.OW + at.z;
+    }
+    n = n * O + column / 4u;
     var sum = sums[i] + shift;
     if (p.residual == 1u) { sum += r[n]; }
     if (p.acc == 1u) { sum += y[n]; }

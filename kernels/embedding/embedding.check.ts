@@ -3,7 +3,7 @@ import { gather, scatter } from "./embedding.ts";
 
 const drawIds = (n: number, V: number, rng: CheckRng) => Uint32Array.from({ length: n }, () => rng.int(V));
 
-function gatherLoops({ rows, C, V }: Numbers, { table, ids }: Values) {
+export function gatherLoops({ rows, C, V }: Numbers, { table, ids }: Values) {
   const t = table as Float32Array;
   const id = ids as Uint32Array;
   const y = new Float64Array(rows * C);
@@ -11,7 +11,7 @@ function gatherLoops({ rows, C, V }: Numbers, { table, ids }: Values) {
   return { y };
 }
 
-function scatterLoops({ rows, C, V, skip, acc }: Numbers, { dy, ids, dtable }: Values) {
+export function scatterLoops({ rows, C, V, skip, acc }: Numbers, { dy, ids, dtable }: Values) {
   const d = dy as Float32Array;
   const id = ids as Uint32Array;
   const out = acc ? Float64Array.from(dtable as Float32Array) : new Float64Array(V * C);

@@ -1,7 +1,7 @@
 import { type CheckRng, check, type Numbers, type Values } from "../kernel.ts";
 import { layerNorm, layerNormDw, layerNormDx } from "./layer_norm.ts";
 
-function forwardLoops({ rows, D, heads, eps }: Numbers, inputs: Values) {
+export function layerNormLoops({ rows, D, heads, eps }: Numbers, inputs: Values) {
   const [x, w, b] = [inputs.x, inputs.w, inputs.b] as Float32Array[];
   const y = new Float64Array(rows * D);
   const mean = new Float64Array(rows);
@@ -17,7 +17,7 @@ function forwardLoops({ rows, D, heads, eps }: Numbers, inputs: Values) {
   return { y, mean, rstd };
 }
 
-function dxLoops({ rows, D, heads, acc }: Numbers, inputs: Values) {
+export function layerNormDxLoops({ rows, D, heads, acc }: Numbers, inputs: Values) {
   const [x, w, mean, rstd, dy] = [inputs.x, inputs.w, inputs.mean, inputs.rstd, inputs.dy] as Float32Array[];
   const dx = acc ? Float64Array.from(inputs.dx as Float32Array) : new Float64Array(rows * D);
   for (let r = 0; r < rows; r++) {
@@ -30,7 +30,7 @@ function dxLoops({ rows, D, heads, acc }: Numbers, inputs: Values) {
   return { dx };
 }
 
-function dwLoops({ rows, D, heads, accw, accb }: Numbers, inputs: Values) {
+export function layerNormDwLoops({ rows, D, heads, accw, accb }: Numbers, inputs: Values) {
   const [x, mean, rstd, dy] = [inputs.x, inputs.mean, inputs.rstd, inputs.dy] as Float32Array[];
   const dw = accw ? Float64Array.from(inputs.dw as Float32Array) : new Float64Array(heads * D);
   const db = accb ? Float64Array.from(inputs.db as Float32Array) : new Float64Array(heads * D);
@@ -76,7 +76,7 @@ export default [
       return { x, w: rng.normals(heads * D), b: rng.normals(heads * D) };
     },
     outputs: ({ rows, D }) => ({ y: rows * D, mean: rows, rstd: rows }),
-    reference: forwardLoops,
+    reference: layerNormLoops,
     tolerance: { f32: 8e-6, f16: 2e-3 },
     dtypes: [{ w: "f16", b: "f16" }, { x: "f16", w: "f16", b: "f16", y: "f16" }],
     bytes: ({ rows, D }) => 8 * rows * D,
@@ -87,7 +87,7 @@ export default [
     bench: benchCases,
     inputs: (c, rng) => ({ ...gradientInputs(c, rng), w: rng.normals(c.heads * c.D), ...(c.acc ? { dx: rng.normals(c.rows * c.D) } : {}) }),
     outputs: ({ rows, D }) => ({ dx: rows * D }),
-    reference: dxLoops,
+    reference: layerNormDxLoops,
     tolerance: { f32: 4e-6, f16: 2e-3 },
     dtypes: [{ x: "f16", w: "f16" }],
     bytes: ({ rows, D }) => 12 * rows * D,
@@ -102,7 +102,7 @@ export default [
       ...(c.accb ? { db: rng.normals(c.heads * c.D) } : {}),
     }),
     outputs: ({ D, heads }) => ({ dw: heads * D, db: heads * D }),
-    reference: dwLoops,
+    reference: layerNormDwLoops,
     tolerance: { f32: 4e-6, f16: 2e-3 },
     dtypes: [{ x: "f16" }],
     bytes: ({ rows, D }) => 8 * rows * D,

@@ -1,7 +1,7 @@
 import { type CheckRng, check, type Numbers, type Values } from "../kernel.ts";
 import { rmsnorm, rmsnormDw, rmsnormDx } from "./rmsnorm.ts";
 
-function forwardLoops({ rows, C, eps }: Numbers, { x, w }: Values) {
+export function rmsnormLoops({ rows, C, eps }: Numbers, { x, w }: Values) {
   const [a, b] = [x as Float32Array, w as Float32Array];
   const y = new Float64Array(rows * C);
   const rstd = new Float64Array(rows);
@@ -14,7 +14,7 @@ function forwardLoops({ rows, C, eps }: Numbers, { x, w }: Values) {
   return { y, rstd };
 }
 
-function dxLoops({ rows, C, acc }: Numbers, inputs: Values) {
+export function rmsnormDxLoops({ rows, C, acc }: Numbers, inputs: Values) {
   const [x, w, rstd, dy] = [inputs.x, inputs.w, inputs.rstd, inputs.dy] as Float32Array[];
   const dx = acc ? Float64Array.from(inputs.dx as Float32Array) : new Float64Array(rows * C);
   for (let r = 0; r < rows; r++) {
@@ -25,7 +25,7 @@ function dxLoops({ rows, C, acc }: Numbers, inputs: Values) {
   return { dx };
 }
 
-function dwLoops({ rows, C, acc }: Numbers, inputs: Values) {
+export function rmsnormDwLoops({ rows, C, acc }: Numbers, inputs: Values) {
   const [x, rstd, dy] = [inputs.x, inputs.rstd, inputs.dy] as Float32Array[];
   const dw = acc ? Float64Array.from(inputs.dw as Float32Array) : new Float64Array(C);
   for (let r = 0; r < rows; r++) for (let c = 0; c < C; c++) dw[c] += dy[r * C + c] * x[r * C + c] * rstd[r];
@@ -68,7 +68,7 @@ export default [
       return { x, w: rng.normals(C) };
     },
     outputs: ({ rows, C }) => ({ y: rows * C, rstd: rows }),
-    reference: forwardLoops,
+    reference: rmsnormLoops,
     tolerance: { f32: 2e-6, f16: 2e-3 },
     dtypes: [{ w: "f16" }, { x: "f16", w: "f16", y: "f16" }],
     flops: ({ rows, C }) => 4 * rows * C,
@@ -80,7 +80,7 @@ export default [
     bench: benchCases,
     inputs: ({ rows, C, acc }, rng) => ({ ...gradientInputs({ rows, C }, rng), ...(acc ? { dx: rng.normals(rows * C) } : {}) }),
     outputs: ({ rows, C }) => ({ dx: rows * C }),
-    reference: dxLoops,
+    reference: rmsnormDxLoops,
     tolerance: { f32: 4e-6, f16: 2e-3 },
     dtypes: [{ x: "f16", w: "f16" }],
     bytes: ({ rows, C }) => 4 * (3 * rows * C + C + rows),
@@ -94,7 +94,7 @@ export default [
       return { x, rstd, dy, ...(acc ? { dw: rng.normals(C) } : {}) };
     },
     outputs: ({ C }) => ({ dw: C }),
-    reference: dwLoops,
+    reference: rmsnormDwLoops,
     tolerance: { f32: 4e-6, f16: 2e-3 },
     dtypes: [{ x: "f16" }],
     bytes: ({ rows, C }) => 4 * (2 * rows * C + C + rows),

@@ -3,7 +3,7 @@ import { rope } from "./rope.ts";
 
 const positionsIn = 40;
 
-function ropeLoops({ rows, H, D, sign, acc }: Numbers, inputs: Values) {
+export function ropeLoops({ rows, H, D, sign, acc }: Numbers, inputs: Values) {
   const [x, cos, sin] = [inputs.x, inputs.cos, inputs.sin] as Float32Array[];
   const positions = inputs.positions as Uint32Array;
   const y = acc ? Float64Array.from(inputs.y as Float32Array) : new Float64Array(rows * H * D);

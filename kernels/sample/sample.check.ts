@@ -58,8 +58,8 @@ function sampleLoops({ rows, V, counter, temperature, topK, topP, seed }: Number
 const greedy = { temperature: 0, topK: 0, topP: 1, counter: 3, seed: 1 };
 const plain = { temperature: 1, topK: 0, topP: 1, counter: 5, seed: 4000000000 };
 
-// The first mask allows every id, the second a run in the middle, others random ids; `coarse` rounds the logits, which makes many ties;
-// `spare` adds rows whose mask is empty or does not exist.
+// The first mask allows every id, the second a run in the middle, others random ids; `coarse` rounds the logits, which makes many ties,
+// `fine` makes them neighbouring floats; `spare` adds rows whose mask is empty or does not exist.
 export default check({
   kernel: sample,
   cases: [
@@ -68,6 +68,7 @@ export default check({
     { rows: 1, V: 1, masks: 1, coarse: 0, ...plain },
     { rows: 256, V: 100, masks: 4, coarse: 0, ...plain, temperature: 0.7 },
     { rows: 33, V: 1001, masks: 2, coarse: 0, ...plain, topK: 10 },
+    { rows: 33, V: 1000, masks: 2, coarse: 0, fine: 1, ...plain, topK: 10 },
     { rows: 40, V: 512, masks: 3, coarse: 0, ...plain, topP: 0.9, counter: 77 },
     { rows: 40, V: 512, masks: 3, coarse: 1, ...plain, topK: 50, topP: 0.8, temperature: 1.3 },
     { rows: 40, V: 260, masks: 3, coarse: 0, ...plain, topK: 20, topP: 0, temperature: 0.5 },
@@ -82,7 +83,7 @@ export default check({
     { rows: 64, V: 8192, masks: 1, coarse: 0, ...plain, topK: 4096, topP: 0.96 },
     { rows: 16, V: 65536, masks: 2, coarse: 0, ...plain, topP: 0.9 },
   ],
-  inputs: ({ rows, V, masks, coarse, spare = 0 }, rng) => {
+  inputs: ({ rows, V, masks, coarse, fine = 0, spare = 0 }, rng) => {
     const words = Math.ceil(V / 32);
     const allowed = new Uint32Array(masks * words);
     const allow = (mask: number, c: number) => (allowed[mask * words + (c >> 5)] |= 1 << (c & 31));
@@ -91,7 +92,7 @@ export default check({
       for (let m = 1; m < masks; m++) if (m === 1 ? c >= V >> 2 && c <= V >> 1 : rng.int(3) === 0) allow(m, c);
     }
     if (spare) allowed.fill(0, words);
-    const logits = rng.normals(rows * V, 3).map((v) => (coarse ? Math.round(v) : v));
+    const logits = rng.normals(rows * V, 3).map((v) => (coarse ? Math.round(v) : fine ? 1 + v * 1e-6 : v));
     for (let i = 5; i < V; i += 7) logits[i] = Number.NEGATIVE_INFINITY;
     return {
       logits,

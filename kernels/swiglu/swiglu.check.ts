@@ -1,9 +1,26 @@
-import { check } from "../kernel.ts";
+import { check, type Numbers, type Values } from "../kernel.ts";
 import { swiglu, swigluBackward } from "./swiglu.ts";
 
 const sigmoid = (a: number) => 1 / (1 + Math.exp(-a));
 /** Normal values, and some far enough out for exp to overflow. */
 const wide = (x: Float32Array) => x.map((v, i) => (i % 50 === 3 ? v * 100 : v * 2));
+
+export function swigluLoops({ n }: Numbers, { g, u }: Values) {
+  const [a, b] = [g as Float32Array, u as Float32Array];
+  return { h: Float64Array.from({ length: n }, (_, i) => a[i] * sigmoid(a[i]) * b[i]) };
+}
+
+export function swigluBackwardLoops({ n, accg, accu }: Numbers, inputs: Values) {
+  const [g, u, dh] = [inputs.g, inputs.u, inputs.dh] as Float32Array[];
+  const dg = accg ? Float64Array.from(inputs.dg as Float32Array) : new Float64Array(n);
+  const du = accu ? Float64Array.from(inputs.du as Float32Array) : new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    const s = sigmoid(g[i]);
+    dg[i] += dh[i] * u[i] * s * (1 + g[i] * (1 - s));
+    du[i] += dh[i] * g[i] * s;
+  }
+  return { dg, du };
+}
 
 export default [
   check({
@@ -12,10 +29,7 @@ export default [
     bench: [{ n: 1024 * 176 }, { n: 1024 * 432 }],
     inputs: ({ n }, rng) => ({ g: wide(rng.normals(n)), u: rng.normals(n) }),
     outputs: ({ n }) => ({ h: n }),
-    reference: ({ n }, { g, u }) => {
-      const [a, b] = [g as Float32Array, u as Float32Array];
-      return { h: Float64Array.from({ length: n }, (_, i) => a[i] * sigmoid(a[i]) * b[i]) };
-    },
+    reference: swigluLoops,
     tolerance: { f32: 2e-6, f16: 2e-3 },
     dtypes: [
       { g: "f16", u: "f16" },
@@ -43,17 +57,7 @@ export default [
       ...(accu ? { du: rng.normals(n) } : {}),
     }),
     outputs: ({ n }) => ({ dg: n, du: n }),
-    reference: ({ n, accg, accu }, inputs) => {
-      const [g, u, dh] = [inputs.g, inputs.u, inputs.dh] as Float32Array[];
-      const dg = accg ? Float64Array.from(inputs.dg as Float32Array) : new Float64Array(n);
-      const du = accu ? Float64Array.from(inputs.du as Float32Array) : new Float64Array(n);
-      for (let i = 0; i < n; i++) {
-        const s = sigmoid(g[i]);
-        dg[i] += dh[i] * u[i] * s * (1 + g[i] * (1 - s));
-        du[i] += dh[i] * g[i] * s;
-      }
-      return { dg, du };
-    },
+    reference: swigluBackwardLoops,
     tolerance: { f32: 4e-6, f16: 2e-3 },
     dtypes: [{ g: "f16", u: "f16" }],
     bytes: ({ n }) => 20 * n,

@@ -91,7 +91,8 @@ async function makeData(c: DemoContext, { stages, seed }: SeedRun): Promise<void
   });
   await stages.run("frames", "picking key frames of the unlabelled clips", async () => {
     const videos = await clipFiles(stages.path("clips"));
-    await extractKeyFrames(videos, stages.path("frames"), { keyFrames: "rest", onProgress: progress("key frames"), signal });
+    const show = progress("key frames");
+    await extractKeyFrames(videos, stages.path("frames"), { keyFrames: "rest" }, { onProgress: (p) => show(p.done, p.total), signal });
   });
 }
 

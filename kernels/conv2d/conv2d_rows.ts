@@ -1,0 +1,72 @@
+// Text of the 3x3 convolution of stride 1 for subgroups of 8, unrolled: one subgroup owns 8 x 8 output pixels times 32 output channels. Each lane
+// holds a column of pixels; for the three taps of a row the columns move one lane along, so that a pixel is loaded once for the three, and
+// a weight once for 64 pixels.
+
+const list = (n: number, item: (i: number) => string, by: string): string => Array.from({ length: n }, (_, i) => item(i)).join(by);
+const lines = (n: number, line: (i: number) => string): string => list(n, line, "\n");
+
+/** WGSL for a subgroup of 8 lanes; `bench source` prints it. */
+export function conv2dRows(): string {
+  return `enable subgroups;
+struct Params { B: u32, H: u32, W: u32, I: u32, OH: u32, OW: u32, O: u32, KH: u32, KW: u32, stride: u32, pad: u32, up: u32, bias: u32, residual: u32, acc: u32 }
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;
+@group(0) @binding(1) var<storage, read> w: array<vec4f>;
+@group(0) @binding(2) var<storage, read> b: array<vec4f>;
+@group(0) @binding(3) var<storage, read> r: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
+@group(0) @binding(5) var<uniform> p: Params;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let across = p.W / 8u;
+  let tiles = p.B * (p.H / 8u) * across;
+  let tile = group_index(group, groups);
+  if (tile >= tiles * ((p.O + 31u) / 32u)) { return; }
+  let left = tile % across * 8u;
+  let top = tile / across % (p.H / 8u) * 8u;
+  let start = tile % tiles / (across * (p.H / 8u)) * p.H;
+  let column = tile / tiles * 32u + lane * 4u;
+  let I = p.I / 4u;
+  // Lane l starts one pixel to the left of its column; the two pixels right of the eight are kept apart, lane j for row j.
+  let at = left + lane - 1u;
+  let inside = at < p.W;
+  let beyond = left + 8u < p.W;
+${lines(4, (c) => `  let w${c} = min(column + ${c}u, p.O - 1u) * 9u * I;`)}
+${lines(64, (i) => `  var s${i} = vec4f();`)}
+  for (var ky = 0u; ky < 3u; ky++) {
+${lines(8, (j) => `    let h${j} = inside && top + ky + ${j}u - 1u < p.H;
+    let x${j} = select(0u, ((start + top + ky + ${j}u - 1u) * p.W + at) * I, h${j});`)}
+    let edge_here = top + ky + lane - 1u < p.H;
+    let edge = select(0u, ((start + top + ky + lane - 1u) * p.W + left + 7u) * I, edge_here);
+    let next = select(edge, edge + I, beyond);
+    for (var k = 0u; k < I; k++) {
+${lines(8, (j) => `      var a${j} = select(vec4f(), x[x${j} + k], h${j});`)}
+      var e = select(vec4f(), x[edge + k], edge_here);
+      let f = select(vec4f(), x[next + k], edge_here && beyond);
+      for (var kx = 0u; kx < 3u; kx++) {
+        let tap = (ky * 3u + kx) * I + k;
+${lines(4, (c) => `        let b${c} = w[w${c} + tap];`)}
+${lines(4, (i) => `        let c${i} = vec4f(${list(4, (c) => `b${c}[${i}]`, ", ")});`)}
+${lines(64, (i) => {
+  const from = (k: number) => `subgroupBroadcast(a${i >> 3}[${k}], ${i & 7}u) * c${k}`;
+  return `        s${i} += (${from(0)} + ${from(1)}) + (${from(2)} + ${from(3)});`;
+})}
+${lines(8, (j) => `        a${j} = select(subgroupShuffle(a${j}, lane + 1u), subgroupBroadcast(e, ${j}u), lane == 7u);`)}
+        e = f;
+      }
+    }
+  }
+  var sums = array<vec4f, 64>(${list(64, (i) => `s${i}`, ", ")});
+  if (column >= p.O) { return; }
+  var shift = vec4f();
+  if (p.bias == 1u) { shift = b[column / 4u]; }
+  for (var i = 0u; i < 64u; i++) {
+    let n = ((start + top + i / 8u) * p.W + left + i % 8u) * (p.O / 4u) + column / 4u;
+    var sum = sums[i] + shift;
+    if (p.residual == 1u) { sum += r[n]; }
+    if (p.acc == 1u) { sum += y[n]; }
+    y[n] = sum;
+  }
+}
+`;
+}
