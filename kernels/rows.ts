@@ -34,7 +34,10 @@ export function heldVariant(columns = "C", most = 8) {
     lib: ["grid", "lanes"],
     needs: ["subgroups"],
     when: (p: Numbers, device: Capabilities) => p[columns] % 4 === 0 && device.lanes >= 4 && vectors(p, device) <= most,
-    consts: (p: Numbers, { lanes, software }: Capabilities): Numbers => ({ LPR: lanes, PER: software ? Math.min(16, Math.ceil(p.rows / 8)) : 1 }),
+    consts: (p: Numbers, { lanes, software }: Capabilities): Numbers => ({
+      LPR: lanes,
+      PER: software ? Math.min(16, Math.ceil(p.rows / 8)) : 1,
+    }),
     rebind: (p: Numbers, device: Capabilities): Numbers => ({ N: vectors(p, device) }),
     grid: (p: Numbers, consts: Numbers) => grid2d(Math.ceil(p.rows / consts.PER)),
   };

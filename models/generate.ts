@@ -107,7 +107,7 @@ export class Generator {
   async run(prompts: readonly Uint32Array[], options: SamplingOptions, streams?: Uint32Array): Promise<Continuation[][]> {
     const { shape, device } = this;
     const P = shape.prompts;
-    if (prompts.length > P) throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for ${P}`);
+    if (prompts.length < 1 || prompts.length > P) throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for 1 to ${P}`);
     for (const p of prompts) {
       if (p.length < 2 || p.length > shape.promptTokens) throw new WorldlineError(`generate: a prompt has ${p.length} tokens but 2 to ${shape.promptTokens} fit; shorten it or make a longer generator`);
     }
@@ -170,6 +170,11 @@ export interface Scored {
   readonly weights: Float32Array;
 }
 
+export interface ScoredGroup {
+  readonly prefix?: Uint32Array;
+  readonly candidates: readonly Scored[];
+}
+
 export interface Score {
   /** Summed and mean log-probability of the counted tokens, in nats. */
   readonly sum: number;
@@ -186,6 +191,15 @@ export interface ScorerShape {
   /** Longest continuation (or whole sequence), and most counted tokens in one. */
   readonly tokens: number;
   readonly scored: number;
+}
+
+function checkGroups(groups: readonly ScoredGroup[], { prompts, branches, prefixTokens }: ScorerShape): void {
+  if (groups.length < 1 || groups.length > prompts) throw new WorldlineError(`score: ${groups.length} groups were given but the scorer was made for 1 to ${prompts}`);
+  for (const { prefix, candidates } of groups) {
+    const [n, k] = [prefix?.length ?? 0, candidates.length];
+    if (k < 1 || k > branches) throw new WorldlineError(`score: ${k} candidates were given but 1 to ${branches} fit; make a scorer with more branches`);
+    if (prefixTokens && (n < 2 || n > prefixTokens)) throw new WorldlineError(`score: a prefix has ${n} tokens but 2 to ${prefixTokens} fit; shorten it or make a longer scorer`);
+  }
 }
 
 /** Log-probabilities of given continuations; candidates of one prompt share its prefilled prefix. */
@@ -230,9 +244,9 @@ export class Scorer {
   }
 
   /** Scores groups: with a prefix, each group's candidates continue it; without, each group is `branches` whole sequences. */
-  async run(groups: readonly { readonly prefix?: Uint32Array; readonly candidates: readonly Scored[] }[]): Promise<Score[][]> {
+  async run(groups: readonly ScoredGroup[]): Promise<Score[][]> {
     const { shape } = this;
-    if (groups.length > shape.prompts) throw new WorldlineError(`score: ${groups.length} groups were given but the scorer was made for ${shape.prompts}`);
+    checkGroups(groups, shape);
     const all = Array.from({ length: shape.prompts }, (_, i) => groups[Math.min(i, groups.length - 1)]);
     const offsets = all.map((g) => (this.cache ? g.prefix!.length - 1 : 0));
     if (this.cache) {

@@ -101,7 +101,11 @@ export class VQGAN {
     const factor = 2 ** (channelMultiplier.length - 1);
     const [, H, W, C] = x.shape;
     if (x.shape.length !== 4 || C !== inChannels || H % factor || W % factor) {
-      throw new ShapeError("VQGAN.encode", { x }, `pictures must be (batch, height, width, ${inChannels}) with height and width multiples of ${factor}`);
+      throw new ShapeError(
+        "VQGAN.encode",
+        { x },
+        `pictures must be (batch, height, width, ${inChannels}) with height and width multiples of ${factor}`,
+      );
     }
     const { tape } = x;
     const { conv_in, down, mid, norm_out, conv_out } = this.encoder;
@@ -119,10 +123,13 @@ export class VQGAN {
   /** Pictures (B, h f, w f, 3), about -1 to 1 and not clamped, of vectors (B, h, w, embedDim). */
   decode(z: Tensor): Tensor {
     if (!this.decoder || !this.post_quant_conv) {
-      throw new WorldlineError("VQGAN.decode: these weights hold no VQ decoder, as the official checkpoints do not; take the decoder.* tensors from an Anole conversion");
+      throw new WorldlineError(
+        "VQGAN.decode: these weights hold no VQ decoder, as the official checkpoints do not; take the decoder.* tensors from an Anole conversion",
+      );
     }
     const { embedDim, outChannels } = this.config;
-    if (z.shape.length !== 4 || z.shape[3] !== embedDim) throw new ShapeError("VQGAN.decode", { z }, `z must be (batch, height, width, ${embedDim})`);
+    if (z.shape.length !== 4 || z.shape[3] !== embedDim)
+      throw new ShapeError("VQGAN.decode", { z }, `z must be (batch, height, width, ${embedDim})`);
     const { tape } = z;
     const { conv_in, up, mid, norm_out, conv_out } = this.decoder;
     let h = convolve(pointwise(z, this.post_quant_conv), conv_in);
@@ -211,7 +218,11 @@ class Parts {
   }
 
   ends(at: string): Ends {
-    const mid = { block_1: this.resnet(`${at}.mid.block_1`), attn_1: this.attention(`${at}.mid.attn_1`), block_2: this.resnet(`${at}.mid.block_2`) };
+    const mid = {
+      block_1: this.resnet(`${at}.mid.block_1`),
+      attn_1: this.attention(`${at}.mid.attn_1`),
+      block_2: this.resnet(`${at}.mid.block_2`),
+    };
     return { conv_in: this.affine(`${at}.conv_in`), mid, norm_out: this.affine(`${at}.norm_out`), conv_out: this.affine(`${at}.conv_out`) };
   }
 }
@@ -230,9 +241,12 @@ export async function createVqgan(device: Device, config: VqConfig, source: Rng 
   const tensors = device.arena(held, "weights", "picture model");
   for (const [i, spec] of specs.entries()) {
     const data = source instanceof Rng ? initial(source.fork(spec.name), specs, i) : await source(spec.name, spec.shape);
-    if (!data) throw new WorldlineError(`${spec.name} is missing from the picture model's weights; the file is incomplete or of another model`);
+    if (!data)
+      throw new WorldlineError(`${spec.name} is missing from the picture model's weights; the file is incomplete or of another model`);
     if (data.length !== sizeOf(spec.shape)) {
-      throw new WorldlineError(`${spec.name} has ${data.length} values but (${spec.shape.join(", ")}) is needed; vq_config does not fit the weights`);
+      throw new WorldlineError(
+        `${spec.name} has ${data.length} values but (${spec.shape.join(", ")}) is needed; vq_config does not fit the weights`,
+      );
     }
     device.write(tensors[i], toHeld(spec, data));
   }

@@ -80,13 +80,23 @@ test("enlargement: the reference gradient agrees with differences", () => {
 
 /** A trainable tensor with random values. */
 function parameter(shape: number[], rng: Rng, name: string, scale = 1): Tensor {
-  const t = device.tensor(shape, { name, data: rng.normals(shape.reduce((a, b) => a * b, 1), scale) });
+  const t = device.tensor(shape, {
+    name,
+    data: rng.normals(
+      shape.reduce((a, b) => a * b, 1),
+      scale,
+    ),
+  });
   t.trainable = true;
   return t;
 }
 
 /** Gradients of mse(y, target) with respect to parameters, from the device; `y` also gives the tape the loss of more terms. */
-async function onDevice(parameters: readonly Tensor[], target: Float32Array, y: (tape: Tape) => Tensor): Promise<{ y: Float32Array; gradients: Float32Array[] }> {
+async function onDevice(
+  parameters: readonly Tensor[],
+  target: Float32Array,
+  y: (tape: Tape) => Tensor,
+): Promise<{ y: Float32Array; gradients: Float32Array[] }> {
   const tape = new Tape(device, { training: true });
   const result = tape.keep(y(tape));
   const t = tape.input("target", result.shape);

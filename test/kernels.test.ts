@@ -1,6 +1,5 @@
 // Every kernel, variant, element type and case against its f64 reference. Rerun one with: npm test -- rmsnorm:rows=3,C=100
 import { test } from "uvu";
-import * as assert from "uvu/assert";
 import { caseName, findChecks, runCase, typings, variantsFor } from "../bench/checks.ts";
 import { openDevice } from "../engine/node.ts";
 
@@ -28,9 +27,5 @@ for (const { name, check } of checks) {
     for (const v of check.kernel.variants) if (!wanted && !seen.has(v.name)) console.log(`skipped on this adapter: ${name}:${v.name}`);
   });
 }
-
-test("every kernel folder has a check", async () => {
-  assert.ok(only || checks.length > 0);
-});
 
 test.run();

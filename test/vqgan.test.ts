@@ -2,10 +2,13 @@
 // and loading; and that training lowers the loss.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { Device } from "../engine/device.ts";
+import { parameters, setTrainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
+import { add, codebookRows, mse, scale } from "../engine/ops/index.ts";
+import { adamw } from "../engine/optim.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
+import type { Tensor } from "../engine/tensor.ts";
 import { bytes, createVqgan, flops, saveTensors, type VQGAN, vqTensorSpecs } from "../models/vqgan.ts";
 import { toIntegers } from "../weights/dtypes.ts";
 import { parseVqConfig, type VqConfig } from "../weights/names.ts";
@@ -37,7 +40,8 @@ const worst = (a: ArrayLike<number>, b: ArrayLike<number>) => {
   return most;
 };
 
-const codesOf = async (file: Safetensors, name: string) => Uint32Array.from(toIntegers(await file.read(name), file.tensors.get(name)!.dtype), Number);
+const codesOf = async (file: Safetensors, name: string) =>
+  Uint32Array.from(toIntegers(await file.read(name), file.tensors.get(name)!.dtype), Number);
 
 for (const name of ["tiny-mha", "tiny-gqa"]) {
   test(`${name}: encodes to the reference's vectors and codes`, async () => {
@@ -131,9 +135,143 @@ test("missing and misshapen tensors are named", async () => {
     }
     return "";
   };
-  assert.match(await refused((name) => (name.startsWith("decoder") ? Promise.resolve(new Float32Array(1)) : undefined)), /encoder.conv_in.weight is missing/);
-  assert.match(await refused(() => Promise.resolve(new Float32Array(5))), /encoder.conv_in.weight has 5 values but \(32, 3, 3, 3\) is needed/);
+  assert.match(
+    await refused((name) => (name.startsWith("decoder") ? Promise.resolve(new Float32Array(1)) : undefined)),
+    /encoder.conv_in.weight is missing/,
+  );
+  assert.match(
+    await refused(() => Promise.resolve(new Float32Array(5))),
+    /encoder.conv_in.weight has 5 values but \(32, 3, 3, 3\) is needed/,
+  );
 });
 
-export type { Device };
+const small: VqConfig = {
+  embedDim: 8,
+  codes: 16,
+  latentChannels: 12,
+  resolution: 16,
+  inChannels: 3,
+  outChannels: 3,
+  baseChannels: 32,
+  channelMultiplier: [1, 2],
+  resBlocks: 1,
+  attnResolutions: [8],
+  doubleLatent: false,
+};
+
+/** Grey pictures with one coloured square each, (B, 16, 16, 3) in [-1, 1]. */
+function squares(B: number, rng: Rng): Float32Array {
+  const out = new Float32Array(B * 16 * 16 * 3);
+  for (let b = 0; b < B; b++) {
+    const [top, left, colour] = [rng.int(9), rng.int(9), [0, 1, 2].map(() => rng.uniform(-1, 1))];
+    for (let i = 0; i < 8 * 8 * 3; i++)
+      out[((b * 16 + top + Math.floor(i / 24)) * 16 + left + (Math.floor(i / 3) % 8)) * 3 + (i % 3)] = colour[i % 3];
+  }
+  return out;
+}
+
+test("the gradient of the whole model agrees with differences of its loss, tensor by tensor", async () => {
+  const model = await createVqgan(device, small, new Rng(11));
+  setTrainable(model, true);
+  const all = parameters(model);
+  const tape = new Tape(device, { training: true });
+  const x = tape.input("pixels", [2, 16, 16, 3]);
+  const loss = mse(model.decode(model.encode(x)), x);
+  tape.backward(loss);
+  assert.is(tape.trained().length, all.size - 1, "every tensor but the codebook has a gradient");
+  const gradients = new Map([...all].filter(([, t]) => tape.hasGrad(t)).map(([name, t]) => [name, tape.grad(t)]));
+  const plan = await tape.plan();
+  plan.write("pixels", squares(2, new Rng(12))).run();
+  const lossAt = async (t: Tensor, values: Float32Array) => {
+    device.write(t, values);
+    return plan.run().readNumber(loss);
+  };
+  for (const name of [
+    "encoder.conv_in.weight",
+    "encoder.down.0.block.0.norm1.bias",
+    "encoder.down.0.downsample.conv.weight",
+    "encoder.down.1.block.0.nin_shortcut.weight",
+    "encoder.down.1.attn.0.q.weight",
+    "encoder.mid.attn_1.proj_out.weight",
+    "encoder.norm_out.weight",
+    "quant_conv.weight",
+    "post_quant_conv.bias",
+    "decoder.up.1.upsample.conv.weight",
+    "decoder.up.0.block.1.conv2.weight",
+    "decoder.conv_out.weight",
+  ]) {
+    const t = all.get(name)!;
+    const [g] = (await plan.run().read(gradients.get(name)!)) as Float32Array[];
+    const [w] = (await device.read(t)) as Float32Array[];
+    const length = Math.sqrt(g.reduce((a, v) => a + v * v, 0));
+    assert.ok(length > 0, name);
+    // Far enough that the difference stands out of f32 rounding, near enough to be a slope.
+    const h = 0.002;
+    const up = await lossAt(
+      t,
+      Float32Array.from(w, (v, i) => v + (h * g[i]) / length),
+    );
+    const down = await lossAt(
+      t,
+      Float32Array.from(w, (v, i) => v - (h * g[i]) / length),
+    );
+    device.write(t, w);
+    const slope = (up - down) / (2 * h);
+    assert.ok(Math.abs(slope - length) < 0.005 * length, `${name}: the gradient says ${length}, the loss ${slope}`);
+  }
+  plan.destroy();
+});
+
+test("training lowers the loss", async () => {
+  const model = await createVqgan(device, small, new Rng(13));
+  setTrainable(model, true);
+  const tape = new Tape(device, { training: true });
+  const x = tape.input("pixels", [4, 16, 16, 3]);
+  const { pixels, z, codes, quantized } = model.reconstruct(x);
+  const vectors = codebookRows(model.quantize.embedding.weight, codes);
+  const pixelLoss = tape.keep(mse(pixels, x));
+  const codebookLoss = mse(vectors, z, { stopTarget: true });
+  tape.backward(add(add(pixelLoss, codebookLoss), scale(mse(z, quantized, { stopTarget: true }), 0.25)));
+  adamw(tape, parameters(model), {
+    lr: tape.scalar("lr", 2e-3),
+    step: tape.scalar("step", 1),
+    betas: [0.9, 0.99],
+    eps: 1e-8,
+    weightDecay: 0,
+  });
+  const plan = await tape.plan();
+  const rng = new Rng(14);
+  const losses: number[] = [];
+  for (let step = 1; step <= 30; step++) {
+    plan.write("pixels", squares(4, rng)).set("step", step).run();
+    losses.push(await plan.readNumber(pixelLoss));
+  }
+  const mean = (list: number[]) => list.reduce((a, v) => a + v, 0) / list.length;
+  const [first, last] = [mean(losses.slice(0, 5)), mean(losses.slice(-5))];
+  assert.ok(last < 0.5 * first, `${first} -> ${last}`);
+  const saved = await saveTensors(device, model);
+  assert.is(saved.get("encoder.conv_in.weight")!.data.length, 32 * 3 * 9);
+  plan.destroy();
+});
+
+test("the zero weights that pad the pictures' channels stay zero in training", async () => {
+  const model = await createVqgan(device, small, new Rng(15));
+  setTrainable(model, true);
+  const tape = new Tape(device, { training: true });
+  const x = tape.input("pixels", [1, 16, 16, 3]);
+  tape.backward(mse(model.decode(model.encode(x)), x));
+  const { weight } = model.encoder.conv_in;
+  const out = model.decoder!.conv_out;
+  const [dIn, dOut, dBias] = [tape.grad(weight), tape.grad(out.weight), tape.grad(out.bias)];
+  const plan = await tape.plan();
+  const [a, b, c] = await plan
+    .write("pixels", squares(1, new Rng(16)))
+    .run()
+    .read(dIn, dOut, dBias);
+  assert.is(a.filter((v, i) => i % 4 === 3 && v !== 0).length, 0);
+  assert.is(b.slice((b.length / 4) * 3).filter((v) => v !== 0).length + Math.abs(c[3]), 0);
+  assert.is.not(Math.abs(c[0]), 0);
+  plan.destroy();
+});
+
 test.run();

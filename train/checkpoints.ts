@@ -24,14 +24,16 @@ export function checkpointStore(device: Device, module: object, folder: string, 
   return {
     async load() {
       for (const name of (await checkpoints(folder)).reverse()) {
-        const state = await loadOne(device, join(folder, name), files());
-        if (!state) {
+        const whole = await readOne(join(folder, name), files());
+        if (!whole) {
           device.host.log(`${join(folder, name)} is not whole and is passed over`);
           continue;
         }
+        const { state, writes } = whole;
         if (state.fingerprint !== fingerprint) {
           throw new WorldlineError(`${join(folder, name)} belongs to a run with other data or options; choose another --out or delete the folder to start anew`);
         }
+        for (const [t, data] of writes) device.write(t, data);
         return { step: state.global_step, log: state.log_history };
       }
       return { step: 0, log: [] };
@@ -64,8 +66,8 @@ async function saveTensors(device: Device, path: string, tensors: ReadonlyMap<st
   await saveSafetensors(path, [...tensors].map(([name, t], i) => ({ name, dtype: "F32" as const, shape: t.shape, data: fromFloat32(values[i], "F32") })));
 }
 
-/** Loads one checkpoint; undefined if anything in it is missing or torn. Nothing is written to the device unless all of it is whole. */
-async function loadOne(device: Device, folder: string, files: Record<string, Map<string, Tensor>>): Promise<State | undefined> {
+/** Reads one checkpoint: its state and what belongs in each tensor; undefined if anything in it is missing or torn. */
+async function readOne(folder: string, files: Record<string, Map<string, Tensor>>): Promise<{ state: State; writes: [Tensor, Float32Array][] } | undefined> {
   const writes: [Tensor, Float32Array][] = [];
   try {
     const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State;
@@ -82,8 +84,7 @@ async function loadOne(device: Device, folder: string, files: Record<string, Map
         await file.close();
       }
     }
-    for (const [t, data] of writes) device.write(t, data);
-    return state;
+    return { state, writes };
   } catch {
     return undefined;
   }

@@ -160,7 +160,10 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
       mark = { ...total };
     }
     if (stop || (!last && (i + 1) % o.saveEvery === 0)) await hooks.store?.save(i + 1, log);
-    if (stop) break;
+    if (stop) {
+      i++;
+      break;
+    }
   }
   plan.destroy();
   const seconds = (device.host.now() - begin) / 1000;

@@ -96,7 +96,7 @@ export async function analyseFrames(
     const previous = before.at(-1);
     curve.push(previous ? await measure(previous, small) : 0);
     difference.push(measure === motion.meanDifference ? curve.at(-1)! : previous ? motion.meanDifference(previous, small) : 0);
-    wide.push(before.length === span ? await measure(before[0], small) : 0);
+    wide.push(span === 1 ? curve.at(-1)! : before.length === span ? await measure(before[0], small) : 0);
     if (keep && kept.length * data.length <= largestKept) kept.push(data);
     before.push(small);
     if (before.length > span) before.shift();

@@ -47,7 +47,18 @@ export function conv2d(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
     if (tape.requires(x)) {
       const v = tape.empty([sizes.I, sizes.KH, sizes.KW, O], "f32", "flipped weights");
       tape.launch(conv2dFlip, { w, v }, sizes);
-      const back = { ...sizes, H: OH, W: OW, I: O, OH: sizes.H, OW: sizes.W, O: sizes.I, stride: 1, pad: KH - 1 - sizes.pad, up: sizes.stride };
+      const back = {
+        ...sizes,
+        H: OH,
+        W: OW,
+        I: O,
+        OH: sizes.H,
+        OW: sizes.W,
+        O: sizes.I,
+        stride: 1,
+        pad: KH - 1 - sizes.pad,
+        up: sizes.stride,
+      };
       const dx = tape.into(x)!;
       tape.launch(forward, { x: dy, w: v, b: v, r: dy, y: dx.tensor }, { ...back, bias: 0, residual: 0, acc: dx.acc });
     }
@@ -78,7 +89,8 @@ function sizesOf(x: Tensor, w: Tensor, { bias, residual, stride = 1 }: ConvOptio
   if (w.shape.length !== 4 || w.shape[3] !== I || KH !== KW || KH % 2 === 0) {
     throw new ShapeError("conv2d", { x, w }, `w must be (out, k, k, ${I}) with k odd; weights are held with the input channels last`);
   }
-  if (stride === 2 && (KH !== 3 || H % 2 || W % 2)) throw new ShapeError("conv2d", { x, w }, "stride 2 needs 3x3 weights and an even height and width");
+  if (stride === 2 && (KH !== 3 || H % 2 || W % 2))
+    throw new ShapeError("conv2d", { x, w }, "stride 2 needs 3x3 weights and an even height and width");
   const [OH, OW] = [H / stride, W / stride];
   if (bias && bias.size !== O) throw new ShapeError("conv2d", { w, bias }, `bias needs ${O} values, one for each output channel`);
   if (residual && residual.shape.join() !== [B, OH, OW, O].join()) {

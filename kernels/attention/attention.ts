@@ -8,9 +8,13 @@ const shape = { B: "u32", T: "u32", S: "u32", N: "u32", K: "u32", D: "u32", scal
 /** Column quads that a lane holds of a row of D numbers. */
 export const quadsOf = ({ D }: Numbers, lanes: number) => Math.ceil(D / (4 * lanes));
 
-/** Rows of a register tile: at most `most`, fewer where a row is long, so that the tile fits the registers or spills little. */
-export const rowsOf = (p: Numbers, lanes: number, most: number) =>
-  Math.max(2, Math.min(most, 2 ** Math.floor(Math.log2(32 / quadsOf(p, lanes)))));
+/**
+ * Rows of a register tile: at most `most`, fewer where a row is long, so that the tile fits the registers or spills little. More than 8 pay
+ * only with 8 lanes, where a software adapter's shuffle is one instruction; elsewhere they cost compile time and registers.
+ */
+export function rowsOf(p: Numbers, lanes: number, most: number): number {
+  return Math.max(2, Math.min(lanes === 8 ? most : 8, 2 ** Math.floor(Math.log2(32 / quadsOf(p, lanes)))));
+}
 
 interface Tiling {
   readonly source: URL;

@@ -1,12 +1,28 @@
 // Attention for generation: new queries over a prefix that several rows share and each row's own suffix, and the write into such a cache.
 // `base` changes from run to run, so no grid depends on it.
-import { grid2d, kernel, type Numbers } from "../kernel.ts";
+import { grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
 import { half, quadsOf, rowsOf } from "./attention.ts";
 
-/** Rows of a tile: as many as share a prefix, few where each has a suffix of its own. */
-function rowsTogether(p: Numbers, lanes: number): number {
-  const own = (p.T * p.N) / p.K;
-  return Math.min(rowsOf(p, lanes, own >= 16 ? 16 : 8), 2 ** Math.ceil(Math.log2(own * p.branches)));
+/** Queries of one row of the cache that share a key head. */
+const ownQueries = ({ T, N, K }: Numbers) => (T * N) / K;
+
+/** Rows of a tile: up to 16 of those that share a prefix. */
+const rowsTogether = (p: Numbers, lanes: number) => Math.min(rowsOf(p, lanes, 16), 2 ** Math.ceil(Math.log2(ownQueries(p) * p.branches)));
+
+/** One subgroup owns a tile of the queries that share a prefix row and a key head. */
+function tiled(name: string, source: URL, fits: (p: Numbers) => boolean): Variant {
+  return {
+    name,
+    source,
+    needs: ["subgroups"],
+    when: (p, { lanes }) => lanes >= 4 && p.D % 4 === 0 && quadsOf(p, lanes) <= 8 && (p.R / p.branches) * p.K <= 65535 && fits(p),
+    consts: (_, { lanes }) => ({ WG: lanes }),
+    rebind: (p, { lanes }) => {
+      const ROWS = rowsTogether(p, lanes);
+      return { ROWS, LANES: lanes, LOADS: Math.ceil(ROWS / lanes), QUADS: quadsOf(p, lanes) };
+    },
+    grid: (p, { WG }) => [Math.ceil((ownQueries(p) * p.branches) / rowsTogether(p, WG)), (p.R / p.branches) * p.K],
+  };
 }
 
 export const attentionCached = kernel({
@@ -20,18 +36,8 @@ export const attentionCached = kernel({
   consts: { WG: 64 },
   grid: ({ R, T, N }, { WG }) => grid2d(Math.ceil((R * T * N) / WG)),
   variants: [
-    {
-      name: "tile",
-      source: new URL("./cached_tile.wgsl", import.meta.url),
-      needs: ["subgroups"],
-      when: (p, { lanes }) => lanes >= 4 && p.D % 4 === 0 && quadsOf(p, lanes) <= 8 && (p.R / p.branches) * p.K <= 65535,
-      consts: (_, { lanes }) => ({ WG: lanes }),
-      rebind: (p, { lanes }) => {
-        const ROWS = rowsTogether(p, lanes);
-        return { ROWS, LANES: lanes, LOADS: Math.ceil(ROWS / lanes), QUADS: quadsOf(p, lanes) };
-      },
-      grid: (p, { WG }) => [Math.ceil((p.branches * p.T * p.N) / p.K / rowsTogether(p, WG)), (p.R / p.branches) * p.K],
-    },
+    tiled("rows", new URL("./cached_rows.wgsl", import.meta.url), (p) => ownQueries(p) < 16),
+    tiled("tile", new URL("./cached_tile.wgsl", import.meta.url), () => true),
   ],
 });
 

@@ -65,8 +65,20 @@ export function conv2dDwLoops(c: Numbers, x: Floats, dy: Floats, first = 0, last
 
 const same = { KH: 3, KW: 3, stride: 1, pad: 1, up: 1 };
 const square = (B: number, H: number, W: number, I: number, O: number) => ({ B, H, W, I, OH: H, OW: W, O, ...same });
-const halved = (B: number, H: number, W: number, I: number, O: number) => ({ ...square(B, H, W, I, O), OH: H / 2, OW: W / 2, stride: 2, pad: 0 });
-const doubled = (B: number, H: number, W: number, I: number, O: number) => ({ ...square(B, H, W, I, O), OH: 2 * H, OW: 2 * W, pad: 2, up: 2 });
+const halved = (B: number, H: number, W: number, I: number, O: number) => ({
+  ...square(B, H, W, I, O),
+  OH: H / 2,
+  OW: W / 2,
+  stride: 2,
+  pad: 0,
+});
+const doubled = (B: number, H: number, W: number, I: number, O: number) => ({
+  ...square(B, H, W, I, O),
+  OH: 2 * H,
+  OW: 2 * W,
+  pad: 2,
+  up: 2,
+});
 const point = (B: number, H: number, W: number, I: number, O: number) => ({ ...square(B, H, W, I, O), KH: 1, KW: 1, pad: 0 });
 
 const forward = [
@@ -134,7 +146,13 @@ export default [
     }),
     outputs: (c) => ({ y: outputSize(c) }),
     reference: (c, { x, w, b, r, y }) => {
-      const sum = conv2dLoops(c, x as Float32Array, w as Float32Array, c.bias ? (b as Float32Array) : undefined, y as Float32Array | undefined);
+      const sum = conv2dLoops(
+        c,
+        x as Float32Array,
+        w as Float32Array,
+        c.bias ? (b as Float32Array) : undefined,
+        y as Float32Array | undefined,
+      );
       return { y: c.residual ? sum.map((v, n) => v + (r as Float32Array)[n]) : sum };
     },
     tolerance: { f32: 5e-6 },
@@ -190,7 +208,8 @@ export default [
         for (let s = 0; s < c.parts; s++) sum += (part as Float32Array)[s * (c.N + c.O) + n];
         return sum;
       });
-      const add = (part: Float64Array, old: Values[string] | undefined) => part.map((v, n) => v + ((old as Float32Array | undefined)?.[n] ?? 0));
+      const add = (part: Float64Array, old: Values[string] | undefined) =>
+        part.map((v, n) => v + ((old as Float32Array | undefined)?.[n] ?? 0));
       return { dw: add(sums.slice(0, c.N), dw), db: add(sums.slice(c.N), db) };
     },
     tolerance: { f32: 2e-6 },

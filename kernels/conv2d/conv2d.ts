@@ -2,10 +2,14 @@
 // both operands are contiguous along `in`. dx is a convolution of dy with flipped weights; dw sums parts over ranges of pixels.
 import { type Capabilities, type Grid, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
 import { conv2dDwLanes } from "./conv2d_dw_lanes.ts";
+import { conv2dDwRows } from "./conv2d_dw_rows.ts";
 import { conv2dLanes } from "./conv2d_lanes.ts";
 import { conv2dRows } from "./conv2d_rows.ts";
 
 const shader = (text: string) => new URL(`data:text/plain,${encodeURIComponent(text)}`);
+
+/** 3x3 weights at every pixel, padded by one. */
+const ordinary = (p: Numbers) => p.KH === 3 && p.KW === 3 && p.stride === 1 && p.pad === 1;
 
 /** The unrolled convolution for software adapters, one for each size of subgroup. */
 const unrolled = [4, 8, 16].map(
@@ -15,7 +19,11 @@ const unrolled = [4, 8, 16].map(
     lib: ["grid"],
     needs: ["subgroups"],
     when: (p: Numbers, device: Capabilities) =>
-      device.software && device.lanes === lanes && p.I % 4 === 0 && p.O % 4 === 0 && (p.up === 1 || (p.up === 2 && p.OH % 2 === 0 && p.OW % 2 === 0)),
+      device.software &&
+      device.lanes === lanes &&
+      p.I % 4 === 0 &&
+      p.O % 4 === 0 &&
+      (p.up === 1 || (p.up === 2 && p.OH % 2 === 0 && p.OW % 2 === 0)),
     grid: ({ B, OH, OW, O }) => grid2d(Math.ceil((B * OH * OW) / 32) * Math.ceil(O / (4 * lanes))),
   }),
 );
@@ -25,10 +33,8 @@ const rows: Variant = {
   source: shader(conv2dRows()),
   lib: ["grid"],
   needs: ["subgroups"],
-  when: (p: Numbers, device: Capabilities) => {
-    const ordinary = p.KH === 3 && p.KW === 3 && p.stride === 1 && p.pad === 1 && p.up === 1;
-    return device.software && device.lanes === 8 && ordinary && p.I % 4 === 0 && p.O % 4 === 0 && p.H % 8 === 0 && p.W % 8 === 0;
-  },
+  when: (p: Numbers, device: Capabilities) =>
+    device.software && device.lanes === 8 && p.up === 1 && ordinary(p) && p.I % 4 === 0 && p.O % 4 === 0 && p.H % 8 === 0 && p.W % 8 === 0,
   grid: ({ B, H, W, O }) => grid2d(((B * H * W) / 64) * Math.ceil(O / 32)),
 };
 
@@ -41,6 +47,15 @@ const unrolledDw = [4, 8, 16].map(
     grid: (p) => [Math.ceil((p.KH * p.KW * p.I) / 4 / lanes) * Math.ceil(p.O / (4 * lanes)), Math.ceil((p.B * p.OH * p.OW) / p.span)],
   }),
 );
+
+const rowsDw: Variant = {
+  name: "rows",
+  source: shader(conv2dDwRows()),
+  needs: ["subgroups"],
+  when: (p: Numbers, device: Capabilities) =>
+    device.software && device.lanes === 8 && ordinary(p) && p.I % 4 === 0 && p.O % 4 === 0 && p.W % 4 === 0 && p.span % 4 === 0,
+  grid: (p) => [Math.ceil((3 * p.I) / 32) * Math.ceil(p.O / 32), Math.ceil((p.B * p.OH * p.OW) / p.span)],
+};
 
 export const conv2d = kernel({
   name: "conv2d",
@@ -102,7 +117,7 @@ export const conv2dDw = kernel({
   },
   consts: { WG: 64 },
   grid: (p, { WG }): Grid => [Math.ceil((p.O * p.KH * p.KW * p.I + p.O) / WG), Math.ceil((p.B * p.OH * p.OW) / p.span)],
-  variants: unrolledDw,
+  variants: [rowsDw, ...unrolledDw],
 });
 
 /** Output pixels that one part of conv2d_dw sums: enough parts to fill the device, at least 64 pixels each, a multiple of 8. */

@@ -34,8 +34,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 ${lines(4, (c) => `  let w${c} = min(column + ${c}u, p.O - 1u) * 9u * I;`)}
 ${lines(64, (i) => `  var s${i} = vec4f();`)}
   for (var ky = 0u; ky < 3u; ky++) {
-${lines(8, (j) => `    let h${j} = inside && top + ky + ${j}u - 1u < p.H;
-    let x${j} = select(0u, ((start + top + ky + ${j}u - 1u) * p.W + at) * I, h${j});`)}
+${lines(
+  8,
+  (j) => `    let h${j} = inside && top + ky + ${j}u - 1u < p.H;
+    let x${j} = select(0u, ((start + top + ky + ${j}u - 1u) * p.W + at) * I, h${j});`,
+)}
     let edge_here = top + ky + lane - 1u < p.H;
     let edge = select(0u, ((start + top + ky + lane - 1u) * p.W + left + 7u) * I, edge_here);
     let next = select(edge, edge + I, beyond);

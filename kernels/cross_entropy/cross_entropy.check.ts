@@ -20,7 +20,13 @@ export function rowLse(logits: Float32Array, base: number, V: number): number {
 }
 
 /** The f64 gradient: weights[r] * factor * (softmax - onehot). */
-export function crossEntropyGradient({ R, V }: Numbers, logits: Float32Array, targets: Uint32Array, weights: Float32Array, factor: number): Float64Array {
+export function crossEntropyGradient(
+  { R, V }: Numbers,
+  logits: Float32Array,
+  targets: Uint32Array,
+  weights: Float32Array,
+  factor: number,
+): Float64Array {
   const d = new Float64Array(R * V);
   for (let r = 0; r < R; r++) {
     const lse = rowLse(logits, r * V, V);

@@ -41,7 +41,9 @@ export default [
     bench: [{ n: 1 << 20, acc: 0 }],
     inputs: ({ n, acc }, rng) => ({ x: rng.normals(n), ...(acc ? { y: rng.normals(n) } : {}) }),
     outputs: ({ n }) => ({ y: n }),
-    reference: ({ n, acc }, { x, y }) => ({ y: Float64Array.from({ length: n }, (_, i) => (x as Float32Array)[i] + (acc ? (y as Float32Array)[i] : 0)) }),
+    reference: ({ n, acc }, { x, y }) => ({
+      y: Float64Array.from({ length: n }, (_, i) => (x as Float32Array)[i] + (acc ? (y as Float32Array)[i] : 0)),
+    }),
     tolerance: { f32: 2e-7, f16: 1e-3 },
     dtypes: [{ x: "f16" }, { y: "f16" }],
     bytes: ({ n }) => 8 * n,

@@ -53,7 +53,11 @@ export default [
       { rows: 1024, C: 64, V: 448, skip: 0xffffffff, acc: 0 },
       { rows: 1024, C: 160, V: 448, skip: 0xffffffff, acc: 0 },
     ],
-    inputs: ({ rows, C, V, acc }, rng) => ({ dy: rng.normals(rows * C), ids: drawIds(rows, V, rng), ...(acc ? { dtable: rng.normals(V * C) } : {}) }),
+    inputs: ({ rows, C, V, acc }, rng) => ({
+      dy: rng.normals(rows * C),
+      ids: drawIds(rows, V, rng),
+      ...(acc ? { dtable: rng.normals(V * C) } : {}),
+    }),
     outputs: ({ C, V }) => ({ dtable: V * C }),
     reference: scatterLoops,
     tolerance: { f32: 2e-6 },

@@ -78,7 +78,10 @@ export default [
     outputs: ({ rows, D }) => ({ y: rows * D, mean: rows, rstd: rows }),
     reference: layerNormLoops,
     tolerance: { f32: 8e-6, f16: 2e-3 },
-    dtypes: [{ w: "f16", b: "f16" }, { x: "f16", w: "f16", b: "f16", y: "f16" }],
+    dtypes: [
+      { w: "f16", b: "f16" },
+      { x: "f16", w: "f16", b: "f16", y: "f16" },
+    ],
     bytes: ({ rows, D }) => 8 * rows * D,
   }),
   check({

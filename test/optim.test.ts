@@ -1,0 +1,108 @@
+// AdamW against the written formula in f64, over parameters of one buffer with a frozen one between them; and going on from saved moments.
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { parameters } from "../engine/module.ts";
+import { openDevice } from "../engine/node.ts";
+import { add, dot } from "../engine/ops/index.ts";
+import { adamw, optimizerState } from "../engine/optim.ts";
+import { Rng } from "../engine/rng.ts";
+import { Tape } from "../engine/tape.ts";
+
+const device = await openDevice();
+const rng = new Rng(8, "optimizer");
+
+/** Largest difference relative to the size of what is wanted. */
+function distance(got: ArrayLike<number>, want: Float64Array): number {
+  assert.is(got.length, want.length);
+  const rms = Math.sqrt(want.reduce((a, v) => a + v * v, 0) / want.length) || 1;
+  return want.reduce(
+    (worst, v, i) => (Number.isFinite(got[i]) ? Math.max(worst, Math.abs(got[i] - v) / (Math.abs(v) + rms)) : Infinity),
+    0,
+  );
+}
+
+/** A toy of four parameters in one buffer, one frozen, and a plan whose gradients are its inputs. */
+async function toy(data: Float32Array[], clip: number | undefined) {
+  const names = ["a", "frozen", "bias", "b"];
+  const shapes = [[5, 7], [9], [3], [16, 16]];
+  const tensors = device.arena(
+    shapes.map((shape, i) => ({ name: names[i], shape })),
+    "weights",
+    "toy",
+  );
+  tensors.forEach((t, i) => {
+    device.write(t, data[i]);
+    t.trainable = names[i] !== "frozen";
+  });
+  const module = Object.fromEntries(tensors.map((t, i) => [names[i], t]));
+  const tape = new Tape(device, { training: true });
+  const parts = tensors.map((t, i) => dot(tape.bring(t), tape.input(names[i], shapes[i])));
+  tape.backward(parts.reduce((a, b) => add(a, b)));
+  const options = { betas: [0.9, 0.95], eps: 1e-5, weightDecay: 0.1, clip, noDecay: (name: string) => name === "bias" } as const;
+  const { norm } = adamw(tape, parameters(module), { ...options, lr: tape.scalar("lr", 2e-3), step: tape.scalar("step", 1) });
+  tape.keep(norm);
+  return { names, tensors, module, norm, plan: await tape.plan() };
+}
+
+/** Gradients of parameter i at step t; the same each time. */
+const gradientAt = (i: number, t: number, n: number) => new Rng(t, `gradient ${i}`).normals(n, i === 1 ? 5 : 1);
+
+async function runSteps(m: Awaited<ReturnType<typeof toy>>, from: number, to: number): Promise<number> {
+  for (let t = from; t <= to; t++) {
+    for (const [i, w] of m.tensors.entries()) m.plan.write(m.names[i], gradientAt(i, t, w.size));
+    m.plan.set("step", t).run();
+  }
+  return m.plan.readNumber(m.norm);
+}
+
+for (const clip of [undefined, 0.5]) {
+  test(`adamw follows the formula for five steps${clip ? " with clipping" : ""}`, async () => {
+    const start = [35, 9, 3, 256].map((n) => rng.normals(n));
+    const m = await toy(start, clip);
+    const norm = await runSteps(m, 1, 5);
+    const want = start.map((d) => ({ w: Float64Array.from(d), m: new Float64Array(d.length), v: new Float64Array(d.length) }));
+    let n = 0;
+    for (let t = 1; t <= 5; t++) {
+      const g = want.map((p, i) => gradientAt(i, t, p.w.length));
+      n = Math.sqrt([0, 2, 3].reduce((a, i) => a + g[i].reduce((s, v) => s + v * v, 0), 0));
+      const factor = clip ? Math.min(1, clip / (n + 1e-6)) : 1;
+      for (const i of [0, 2, 3]) {
+        const p = want[i];
+        for (let k = 0; k < p.w.length; k++) {
+          const d = g[i][k] * factor;
+          p.m[k] = 0.9 * p.m[k] + 0.1 * d;
+          p.v[k] = 0.95 * p.v[k] + 0.05 * d * d;
+          p.w[k] *= 1 - (i === 2 ? 0 : 2e-3 * 0.1);
+          p.w[k] -= (2e-3 * (p.m[k] / (1 - 0.9 ** t))) / (Math.sqrt(p.v[k]) / Math.sqrt(1 - 0.95 ** t) + 1e-5);
+        }
+      }
+    }
+    const got = await device.read(...m.tensors);
+    for (const [i, w] of got.entries()) assert.ok(distance(w, want[i].w) < 3e-6, `${m.names[i]} is ${distance(w, want[i].w)} off`);
+    assert.equal([...got[1]], [...start[1]], "a frozen parameter must not move");
+    assert.ok(Math.abs(norm - n) < 1e-5 * n, `the norm is ${norm} but must be ${n}`);
+    const state = optimizerState(device, parameters(m.module));
+    const [mean, square] = await device.read(state.get("b.exp_avg")!, state.get("b.exp_avg_sq")!);
+    assert.ok(distance(mean, want[3].m) < 3e-6 && distance(square, want[3].v) < 3e-6, "moments are named and in place");
+    m.plan.destroy();
+  });
+}
+
+test("adamw goes on from saved parameters and moments bit for bit", async () => {
+  const start = [35, 9, 3, 256].map((n) => rng.normals(n));
+  const whole = await toy(start, 0.5);
+  await runSteps(whole, 1, 3);
+  const saved = await device.read(...whole.tensors);
+  const state = optimizerState(device, parameters(whole.module));
+  const moments = new Map((await device.read(...state.values())).map((d, i) => [[...state.keys()][i], d]));
+  await runSteps(whole, 4, 5);
+  const resumed = await toy(saved as Float32Array[], 0.5);
+  for (const [name, t] of optimizerState(device, parameters(resumed.module))) device.write(t, moments.get(name)!);
+  await runSteps(resumed, 4, 5);
+  const [a, b] = [await device.read(...whole.tensors), await device.read(...resumed.tensors)];
+  for (const [i, w] of a.entries()) assert.equal([...w], [...b[i]], whole.names[i]);
+  whole.plan.destroy();
+  resumed.plan.destroy();
+});
+
+test.run();

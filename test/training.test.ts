@@ -1,0 +1,194 @@
+// Training on a tiny model: one batch is learnt by heart, runs repeat bit for bit, a run that was stopped and resumed ends where an
+// uninterrupted one does, and only whole checkpoints of the same run are taken up.
+
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { WorldlineError } from "../engine/errors.ts";
+import { parameters } from "../engine/module.ts";
+import { optimizerState } from "../engine/optim.ts";
+import type { Chameleon } from "../models/chameleon.ts";
+import { checkpointStore, clearCheckpoints } from "../train/checkpoints.ts";
+import { shuffled } from "../train/data.ts";
+import { defaultTraining, train, type TrainHooks, type TrainOptions } from "../train/loop.ts";
+import { messageOf, openLogged, randomExamples, scratchFolder, tinyConfig, tinyModel } from "./tiny_model.ts";
+
+const { device, lines } = await openLogged();
+const config = tinyConfig();
+const source = shuffled(randomExamples(config, 11, 9, 1), 4);
+const ten: TrainOptions = { ...defaultTraining, steps: 10, batch: 3, learningRate: 5e-3, logEvery: 1, saveEvery: 1000, warmupRatio: 0.2 };
+
+const fresh = async (seed = 3): Promise<Chameleon> => (await tinyModel(device, config, seed)).lm;
+
+/** Weights and moments as bits, by name. */
+async function stateOf(lm: Chameleon): Promise<Map<string, string>> {
+  const tensors = new Map([...parameters(lm), ...optimizerState(device, parameters(lm))]);
+  const values = await device.read(...tensors.values());
+  return new Map([...tensors.keys()].map((name, i) => [name, Buffer.from(values[i].buffer, values[i].byteOffset, values[i].byteLength).toString("hex")]));
+}
+
+function sameBits(got: ReadonlyMap<string, string>, want: ReadonlyMap<string, string>): void {
+  assert.equal([...got.keys()], [...want.keys()]);
+  for (const [name, bits] of want) assert.ok(got.get(name) === bits, `${name} differs`);
+}
+
+/** Trains until `step` is done, as a Ctrl-C during it would end it. */
+async function stopAt(step: number, lm: Chameleon, o: TrainOptions, hooks: TrainHooks) {
+  const controller = new AbortController();
+  const counted = { ...source, batch: (i: number, size: number) => (i === step - 1 && controller.abort(), source.batch(i, size)) };
+  return train(device, lm, counted, o, { ...hooks, signal: controller.signal });
+}
+
+const whole = await fresh();
+const wholeRun = await train(device, whole, source, ten);
+const wholeState = await stateOf(whole);
+
+test("one batch is learnt by heart", async () => {
+  const examples = randomExamples(config, 4, 12, 7);
+  // The first word of a row follows from nothing, so it is not scored.
+  for (const e of examples) e.weights[1] = 0;
+  const options = { ...defaultTraining, steps: 150, batch: 4, learningRate: 1e-2, weightDecay: 0, logEvery: 10 };
+  const { log, finished } = await train(device, await fresh(), shuffled(examples, 0), options);
+  const last = log[log.length - 1];
+  assert.ok(finished && log[0].loss > 0.01 && last.loss < 0.01, `the loss is ${last.loss} after ${last.step} steps`);
+});
+
+test("the same seed twice gives the same bits, another order of examples gives others", async () => {
+  const again = await fresh();
+  const run = await train(device, again, source, ten);
+  sameBits(await stateOf(again), wholeState);
+  assert.equal(run.log.map((r) => [r.step, r.loss, r.grad_norm, r.learning_rate]), wholeRun.log.map((r) => [r.step, r.loss, r.grad_norm, r.learning_rate]));
+  const other = await fresh();
+  await train(device, other, shuffled(randomExamples(config, 11, 9, 1), 5), ten);
+  assert.is.not((await stateOf(other)).get("lm_head.weight"), wholeState.get("lm_head.weight"));
+});
+
+test("training moves every parameter", async () => {
+  const before = await stateOf(await fresh());
+  for (const [name, bits] of before) assert.is.not(wholeState.get(name), bits, `${name} did not move`);
+});
+
+test("a signal saves and stops; ten steps equal five, save, load in a fresh model, five", async () => {
+  const folder = scratchFolder();
+  const first = await fresh();
+  const stopped = await stopAt(5, first, ten, { store: checkpointStore(device, first, folder, "run") });
+  assert.is(stopped.finished, false);
+  assert.is(stopped.steps, 5);
+  assert.equal(readdirSync(folder), ["checkpoint-5"]);
+  assert.equal(readdirSync(join(folder, "checkpoint-5")).sort(), ["model.safetensors", "optimizer.safetensors", "trainer_state.json"]);
+  const second = await fresh(99);
+  const seen: number[] = [];
+  const resumed = await train(device, second, source, ten, { store: checkpointStore(device, second, folder, "run"), onLog: (r) => seen.push(r.step) });
+  assert.ok(resumed.finished);
+  assert.is(resumed.steps, 5);
+  assert.equal(seen, [6, 7, 8, 9, 10]);
+  assert.equal(resumed.log.map((r) => r.step), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.equal(resumed.log.map((r) => r.loss), wholeRun.log.map((r) => r.loss));
+  sameBits(await stateOf(second), wholeState);
+});
+
+/** A folder with checkpoint-3, -6 and -9 of the run, of which the first is dropped. */
+async function saved(): Promise<string> {
+  const folder = scratchFolder();
+  const lm = await fresh();
+  await train(device, lm, source, { ...ten, saveEvery: 3 }, { store: checkpointStore(device, lm, folder, "run", 2) });
+  assert.equal(readdirSync(folder).sort(), ["checkpoint-6", "checkpoint-9"]);
+  return folder;
+}
+
+const goodFolder = await saved();
+const copyOf = (folder: string): string => {
+  const copy = scratchFolder();
+  cpSync(folder, copy, { recursive: true });
+  return copy;
+};
+
+const halve = (path: string) => truncateSync(path, Math.floor(readFileSync(path).length / 2));
+const injuries: Record<string, (checkpoint: string) => void> = {
+  "optimizer.safetensors cut off": (c) => halve(join(c, "optimizer.safetensors")),
+  "model.safetensors cut off by one byte": (c) => truncateSync(join(c, "model.safetensors"), readFileSync(join(c, "model.safetensors")).length - 1),
+  "model.safetensors empty": (c) => truncateSync(join(c, "model.safetensors"), 0),
+  "model.safetensors missing": (c) => rmSync(join(c, "model.safetensors")),
+  "trainer_state.json cut off": (c) => halve(join(c, "trainer_state.json")),
+  "trainer_state.json missing": (c) => rmSync(join(c, "trainer_state.json")),
+  "a header that is noise": (c) => writeFileSync(join(c, "optimizer.safetensors"), Buffer.alloc(4096, 0x5a)),
+};
+
+for (const [what, injure] of Object.entries(injuries)) {
+  test(`a torn checkpoint is passed over with a word: ${what}`, async () => {
+    const folder = copyOf(goodFolder);
+    injure(join(folder, "checkpoint-9"));
+    lines.length = 0;
+    const lm = await fresh(99);
+    const { step, log } = await checkpointStore(device, lm, folder, "run").load();
+    assert.is(step, 6);
+    assert.is(log.length, 6);
+    assert.equal(lines, [`${join(folder, "checkpoint-9")} is not whole and is passed over`]);
+  });
+}
+
+test("a run goes on from the checkpoint before the torn one and ends with the same bits", async () => {
+  const folder = copyOf(goodFolder);
+  halve(join(folder, "checkpoint-9", "optimizer.safetensors"));
+  const lm = await fresh(99);
+  const run = await train(device, lm, source, ten, { store: checkpointStore(device, lm, folder, "run", 2) });
+  assert.is(run.steps, 4);
+  sameBits(await stateOf(lm), wholeState);
+});
+
+test("with torn checkpoints alone a run starts anew and nothing of them reaches the weights", async () => {
+  const folder = copyOf(goodFolder);
+  for (const name of readdirSync(folder)) halve(join(folder, name, "optimizer.safetensors"));
+  const lm = await fresh();
+  const before = await stateOf(lm);
+  lines.length = 0;
+  assert.equal(await checkpointStore(device, lm, folder, "run").load(), { step: 0, log: [] });
+  assert.is(lines.length, 2);
+  sameBits(await stateOf(lm), before);
+});
+
+test("a checkpoint of other data or options is refused", async () => {
+  const lm = await fresh();
+  const error = await checkpointStore(device, lm, goodFolder, "another run").load().then(() => undefined, (e: unknown) => e);
+  assert.instance(error, WorldlineError);
+  assert.is((error as Error).message, `${join(goodFolder, "checkpoint-9")} belongs to a run with other data or options; choose another --out or delete the folder to start anew`);
+});
+
+test("a refused checkpoint leaves the model as it was", async () => {
+  const lm = await fresh();
+  const before = await stateOf(lm);
+  await checkpointStore(device, lm, goodFolder, "another run").load().catch(() => undefined);
+  sameBits(await stateOf(lm), before);
+});
+
+test("a checkpoint of a model of another size is passed over", async () => {
+  const { lm } = await tinyModel(device, tinyConfig({ intermediate: 48 }), 1);
+  assert.is((await checkpointStore(device, lm, goodFolder, "run").load()).step, 0);
+});
+
+test("checkpoints of a finished run are cleared, other files stay", async () => {
+  const folder = copyOf(goodFolder);
+  writeFileSync(join(folder, "notes.txt"), "mine");
+  await clearCheckpoints(folder);
+  assert.equal(readdirSync(folder), ["notes.txt"]);
+  await clearCheckpoints(join(folder, "nowhere"));
+});
+
+test("a folder that cannot be written stops with one sentence and leaves nothing", async () => {
+  const file = join(scratchFolder(), "file");
+  writeFileSync(file, "");
+  const lm = await fresh();
+  const message = await messageOf(() => train(device, lm, source, { ...ten, saveEvery: 1 }, { store: checkpointStore(device, lm, join(file, "out"), "run") }));
+  assert.match(message, /out.*checkpoint-1: not written, a part of the path is a file, not a folder/);
+  assert.not(existsSync(join(file, "out")));
+});
+
+test("a loss that is no number stops training with a plain word", async () => {
+  const lm = await fresh();
+  device.write(lm.model.norm.weight, new Float32Array(config.hidden).fill(Number.NaN));
+  const message = await messageOf(() => train(device, lm, source, ten));
+  assert.match(message, /^the loss became NaN at step 1 \(gradient norm .*\); lower --learning-rate, or run with GPU_DEBUG=4/);
+});
+
+test.run();
