@@ -1,5 +1,6 @@
 // worldline annotate: a dynamics model says the action between the pictures of each pair.
 import type { Command } from "commander";
+import { checkWritable } from "../weights/file_source.ts";
 import { annotate, defaultAnnotate } from "../world/cdm.ts";
 import { type PairRecord, readRecords, writeRecords } from "../world/records.ts";
 import { encodeAll, open, withCache } from "./shared.ts";
@@ -29,6 +30,7 @@ export function register(program: Command): void {
     .option("--max-tokens <n>", "longest action", count(1, 1024), defaultAnnotate.maxTokens)
     .option("--batch <n>", "pairs at a time", count(1, 4096), defaultAnnotate.batch);
   withCache(command).action(async (f: Flags) => {
+    await checkWritable(f.out);
     const pairs = await readRecords<PairRecord>(f.pairs);
     const s = await open(f.cdm, f.cache);
     const signal = interruption();

@@ -10,7 +10,7 @@ import { reportHtml } from "../world/report_html.ts";
 import { runSeed } from "../world/tabletop/demo.ts";
 import { demoReport } from "../world/tabletop/demo_report.ts";
 import { type PresetName, presets } from "../world/tabletop/presets.ts";
-import { duration, interruption, progress, say, status } from "./terminal.ts";
+import { count, duration, interruption, progress, say, status } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
 interface Flags {
@@ -29,7 +29,7 @@ export function register(program: Command): void {
     .addOption(new Option("--preset <name>", "quick (minutes), default, full (hours on a CPU)").choices(Object.keys(presets)).default("default"))
     .option("--out <folder>", "run folder (default: runs/<demo or preset>)")
     .option("--base <folder>", "tabletop base to start from (default: the shipped one)")
-    .option("--seed <n>", "run this seed instead of the preset's", Number)
+    .option("--seed <n>", "run this seed instead of the preset's", count(0, 2 ** 31))
     .option("--fresh", "delete what is in the run folder first", false)
     .action(demo);
 }

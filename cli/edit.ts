@@ -2,6 +2,7 @@
 // for every record of a file.
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
+import { checkWritable } from "../weights/file_source.ts";
 import { loadModel } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
 import { type Prediction, predict, writePredictions } from "../world/predictions.ts";
@@ -47,6 +48,7 @@ export function register(program: Command): void {
 
 async function run(f: Flags): Promise<void> {
   if (!f.data && !(f.image && f.action !== undefined)) throw new WorldlineError("edit needs --image and --action, or --data with a file of records");
+  for (const path of [f.out, f.sheet]) if (path) await checkWritable(path);
   if (f.image) await readPicture(f.image);
   const records = f.data ? await readRecords<TripletRecord>(f.data, ["action"]) : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
   const s = await open(f.cwm, f.cache);

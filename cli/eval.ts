@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
+import { parseJsonObject } from "../weights/source.ts";
 import { readPredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
 import { systemRates, verdictOn } from "../world/tabletop/evaluate.ts";
@@ -47,5 +48,5 @@ async function worldOf(folder: string): Promise<Tabletop> {
   const text = await readFile(join(folder, "world.json"), "utf8").catch(() => {
     throw new WorldlineError(`${folder} has no world.json; eval judges models of the tabletop world only`);
   });
-  return makeWorld(JSON.parse(text) as Partial<Tabletop>);
+  return makeWorld(parseJsonObject(text, join(folder, "world.json")) as Partial<Tabletop>);
 }

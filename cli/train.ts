@@ -1,7 +1,10 @@
 // worldline train cdm|cft|cwm: fine-tunes a model folder for one role on labelled (and synthetic) triplets.
+import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { defaultTraining, type TrainOptions } from "../train/loop.ts";
+import { checkWritable } from "../weights/file_source.ts";
 import { CodeStore } from "../world/codes.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { type Role, trainRole } from "../world/train_role.ts";
@@ -55,7 +58,8 @@ export function register(program: Command): void {
 }
 
 async function run(role: string, f: Flags): Promise<void> {
-  if (role !== "cdm" && role !== "cft" && role !== "cwm") throw new RangeError(`"${role}" is no role; train cdm, cft or cwm`);
+  if (role !== "cdm" && role !== "cft" && role !== "cwm") throw new WorldlineError(`"${role}" is no role; train cdm, cft or cwm`);
+  await checkWritable(join(f.out, "model.safetensors"));
   const training: TrainOptions = {
     ...defaultTraining,
     steps: f.maxSteps,

@@ -23,7 +23,10 @@ test("add", async () => {
   const tape = new Tape(device);
   const y = tape.keep(add(tape.input("a", [3]), tape.input("b", [3])));
   const plan = await tape.plan();
-  plan.write("a", Float32Array.of(1, 2, 3)).write("b", Float32Array.of(10, 20, 30)).run();
+  plan
+    .write("a", Float32Array.of(1, 2, 3))
+    .write("b", Float32Array.of(10, 20, 30))
+    .run();
   assert.equal([...(await plan.read(y))[0]], [11, 22, 33]);
   plan.write("b", Float32Array.of(0, 0, -3)).run();
   assert.equal([...(await plan.read(y))[0]], [1, 2, 0]);
@@ -45,7 +48,10 @@ test("one gradient: d(sum(3 x w^T)) is 3 times the sums of columns", async () =>
   const loss = sum(scale(linear(tape.input("x", [2, 3]), w), 3));
   tape.backward(loss);
   const plan = await tape.plan();
-  const [value, g] = await plan.write("x", Float32Array.of(1, 2, 3, 4, 5, 6)).run().read(loss, tape.grad(w));
+  const [value, g] = await plan
+    .write("x", Float32Array.of(1, 2, 3, 4, 5, 6))
+    .run()
+    .read(loss, tape.grad(w));
   assert.equal([...value], [3 * (14 + 32 + 2 + 2)]);
   assert.equal([...g], [15, 21, 27, 15, 21, 27]);
 });
@@ -55,11 +61,18 @@ test("one update of AdamW moves a weight by the learning rate against its gradie
   w.trainable = true;
   const tape = new Tape(device, { training: true });
   tape.backward(dot(tape.input("x", [4]), w));
-  adamw(tape, new Map([["w", w]]), { lr: tape.scalar("lr", 0.5), step: tape.scalar("step", 1), betas: [0.9, 0.99], eps: 1e-12, weightDecay: 0 });
+  adamw(tape, new Map([["w", w]]), {
+    lr: tape.scalar("lr", 0.5),
+    step: tape.scalar("step", 1),
+    betas: [0.9, 0.99],
+    eps: 1e-12,
+    weightDecay: 0,
+  });
   const plan = await tape.plan();
   plan.write("x", Float32Array.of(2, -3, 0.5, 0)).run();
   const [got] = await device.read(w);
-  [0.5, 2.5, 2.5, 4].forEach((want, i) => assert.ok(Math.abs(got[i] - want) < 1e-5, `w[${i}] is ${got[i]} but must be ${want}`));
+  for (const [i, want] of [0.5, 2.5, 2.5, 4].entries())
+    assert.ok(Math.abs(got[i] - want) < 1e-5, `w[${i}] is ${got[i]} but must be ${want}`);
 });
 
 test("one training step of a tiny transformer lowers the loss of its batch", async () => {

@@ -8,7 +8,15 @@ import { sample } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Chameleon } from "../models/chameleon.ts";
-import { type Continuation, Generator, type GeneratorShape, packMask, type SamplingOptions, type Scored, Scorer } from "../models/generate.ts";
+import {
+  type Continuation,
+  Generator,
+  type GeneratorShape,
+  packMask,
+  type SamplingOptions,
+  type Scored,
+  Scorer,
+} from "../models/generate.ts";
 import { imageTokenTable } from "../weights/names.ts";
 import { loadLanguageModel } from "../world/model.ts";
 import { goldenJson, goldenPath } from "./goldens.ts";
@@ -18,7 +26,11 @@ import { fullForward, messageOf, tinyConfig, tinyModel } from "./tiny_model.ts";
 const device = await openDevice();
 const models = {
   "norms first": await tinyModel(device, tinyConfig({ vocabSize: 45 }), 1),
-  "norms behind, grouped heads": await tinyModel(device, tinyConfig({ vocabSize: 45, hidden: 32, heads: 4, kvHeads: 2, swinNorm: true }), 2),
+  "norms behind, grouped heads": await tinyModel(
+    device,
+    tinyConfig({ vocabSize: 45, hidden: 32, heads: 4, kvHeads: 2, swinNorm: true }),
+    2,
+  ),
 };
 const [{ config, lm, weights }] = Object.values(models);
 const greedy: SamplingOptions = { temperature: 0, seed: 0 };
@@ -30,8 +42,21 @@ const prompts = [2, 5, 9, 4].map((n, i) => Uint32Array.from({ length: n }, (_, t
 const allowed = Uint8Array.from({ length: config.vocabSize }, (_, i) => (i >= 5 && i <= 7 ? 0 : 1));
 const newTokens = 14;
 
-async function generate(model: Chameleon, shape: Partial<GeneratorShape>, given: readonly Uint32Array[], options: SamplingOptions, streams?: Uint32Array): Promise<Continuation[][]> {
-  const full = { prompts: given.length, branches: 1, promptTokens: 9, newTokens, allowed: allowed.subarray(0, model.config.vocabSize), ...shape };
+async function generate(
+  model: Chameleon,
+  shape: Partial<GeneratorShape>,
+  given: readonly Uint32Array[],
+  options: SamplingOptions,
+  streams?: Uint32Array,
+): Promise<Continuation[][]> {
+  const full = {
+    prompts: given.length,
+    branches: 1,
+    promptTokens: 9,
+    newTokens,
+    allowed: allowed.subarray(0, model.config.vocabSize),
+    ...shape,
+  };
   const g = await Generator.make(device, model, full);
   const out = await g.run(given, options, streams);
   g.destroy();
@@ -41,12 +66,26 @@ async function generate(model: Chameleon, shape: Partial<GeneratorShape>, given:
 const ids = (c: Continuation): number[] => [...c.ids];
 
 /** A sampler over one row of logits that the host gives. */
-async function hostSampler(options: SamplingOptions, V: number): Promise<(logits: Float32Array, stream: number, draw: number) => Promise<number>> {
+async function hostSampler(
+  options: SamplingOptions,
+  V: number,
+): Promise<(logits: Float32Array, stream: number, draw: number) => Promise<number>> {
   const tape = new Tape(device);
   const words = (name: string, n: number) => tape.input(name, [1, n], "u32");
   const mask = packMask(allowed.subarray(0, V));
-  const numbers = { temperature: options.temperature, topK: options.topK ?? 0, topP: options.topP ?? 1, seed: options.seed, counter: tape.scalar("draw", 0) };
-  const chosen = sample(tape.input("logits", [1, V]), { allowed: words("allowed", mask.length), mode: words("mode", 1), streams: words("streams", 1), ...numbers });
+  const numbers = {
+    temperature: options.temperature,
+    topK: options.topK ?? 0,
+    topP: options.topP ?? 1,
+    seed: options.seed,
+    counter: tape.scalar("draw", 0),
+  };
+  const chosen = sample(tape.input("logits", [1, V]), {
+    allowed: words("allowed", mask.length),
+    mode: words("mode", 1),
+    streams: words("streams", 1),
+    ...numbers,
+  });
   tape.keep(chosen.ids);
   const plan = await tape.plan();
   plan.write("allowed", mask).write("mode", Uint32Array.of(0));
@@ -73,7 +112,10 @@ for (const [name, m] of Object.entries(models)) {
       }
       if (how === "greedy") return;
       const cold = await generate(m.lm, {}, prompts, greedy);
-      assert.ok(cached.some(([c], p) => ids(c).join() !== ids(cold[p][0]).join()), "sampling chose what greedy decoding does");
+      assert.ok(
+        cached.some(([c], p) => ids(c).join() !== ids(cold[p][0]).join()),
+        "sampling chose what greedy decoding does",
+      );
     });
   }
 
@@ -105,7 +147,10 @@ test("branches of one prompt equal separate runs with the same streams", async (
   const streams = Uint32Array.of(7, 3, 100, 8, 9, 10);
   const given = [prompts[1], prompts[2]];
   const together = await generate(lm, { branches: 3 }, given, warm, streams);
-  assert.equal(together.map((b) => b.length), [3, 3]);
+  assert.equal(
+    together.map((b) => b.length),
+    [3, 3],
+  );
   for (const [p, branches] of together.entries()) {
     for (const [b, branch] of branches.entries()) {
       const [[alone]] = await generate(lm, {}, [given[p]], warm, Uint32Array.of(streams[p * 3 + b]));
@@ -120,9 +165,15 @@ test("a generator can be used again, with fewer prompts, and gives the same ids"
   const first = await g.run(prompts.slice(0, 3), warm);
   await g.run([prompts[3]], greedy);
   const again = await g.run(prompts.slice(0, 3), warm);
-  assert.equal(again.map((b) => b.map(ids)), first.map((b) => b.map(ids)));
+  assert.equal(
+    again.map((b) => b.map(ids)),
+    first.map((b) => b.map(ids)),
+  );
   const few = await g.run([prompts[0]], warm);
-  assert.equal(few.map((b) => b.map(ids)), [first[0].map(ids)]);
+  assert.equal(
+    few.map((b) => b.map(ids)),
+    [first[0].map(ids)],
+  );
   g.destroy();
 });
 
@@ -130,7 +181,10 @@ test("nothing that is not allowed is written, and another seed writes something 
   const only = Uint8Array.from({ length: config.vocabSize }, (_, i) => (i === 9 || i === 31 || i === 44 ? 1 : 0));
   const [a, b] = [1, 2].map((seed) => generate(lm, { branches: 8, allowed: only }, [prompts[1]], { temperature: 5, seed }));
   const [first, second] = [(await a)[0].map(ids), (await b)[0].map(ids)];
-  assert.equal([...new Set(first.flat())].sort((x, y) => x - y), [9, 31, 44]);
+  assert.equal(
+    [...new Set(first.flat())].sort((x, y) => x - y),
+    [9, 31, 44],
+  );
   assert.is.not(first.join(), second.join());
 });
 
@@ -164,7 +218,9 @@ interface Run {
 
 for (const name of ["tiny-mha", "tiny-gqa"]) {
   const runs = goldenJson<Record<string, Run>>(`${name}/expected/generate.json`);
-  const batch = goldenJson<Record<string, { input_ids: number[][]; attention_mask: number[][]; max_new_tokens: number; new_ids: number[][] }>>(`${name}/expected/generate.json`).greedy_masked_batch_left_padded;
+  const batch = goldenJson<
+    Record<string, { input_ids: number[][]; attention_mask: number[][]; max_new_tokens: number; new_ids: number[][] }>
+  >(`${name}/expected/generate.json`).greedy_masked_batch_left_padded;
 
   test(`generation of ${name} as published: masked, text only, pictures only, unrestricted, interleaved`, async () => {
     const { config: c, lm: model } = await loadLanguageModel(device, goldenPath(name));
@@ -179,8 +235,20 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
       unrestricted: mask(() => true),
     };
     const written = async (given: readonly (readonly number[])[], count: number, flags: Uint8Array, stop = true) => {
-      const shape = { promptTokens: Math.max(...given.map((p) => p.length)), newTokens: count, allowed: flags, ...(stop ? { stopId: c.eosId } : {}) };
-      return (await generate(model, shape, given.map((p) => Uint32Array.from(p)), greedy)).map(([one]) => ids(one));
+      const shape = {
+        promptTokens: Math.max(...given.map((p) => p.length)),
+        newTokens: count,
+        allowed: flags,
+        ...(stop ? { stopId: c.eosId } : {}),
+      };
+      return (
+        await generate(
+          model,
+          shape,
+          given.map((p) => Uint32Array.from(p)),
+          greedy,
+        )
+      ).map(([one]) => ids(one));
     };
     for (const [mode, flags] of Object.entries(masks)) {
       const run = runs[mode];
@@ -189,8 +257,17 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
     const real = batch.input_ids.map((row, b) => row.filter((_, t) => batch.attention_mask[b][t]));
     assert.equal(await written(real, batch.max_new_tokens, text), batch.new_ids, "greedy_masked_batch_left_padded");
     const whole = runs["interleaved-text-image"];
-    const [picture] = await written([whole.prompt], 64, mask((id) => pictures.has(id)), false);
-    const [after] = await written([[...whole.prompt, ...picture]], whole.max_new_tokens - 64, mask((id) => !pictures.has(id) && id !== c.boiId));
+    const [picture] = await written(
+      [whole.prompt],
+      64,
+      mask((id) => pictures.has(id)),
+      false,
+    );
+    const [after] = await written(
+      [[...whole.prompt, ...picture]],
+      whole.max_new_tokens - 64,
+      mask((id) => !pictures.has(id) && id !== c.boiId),
+    );
     assert.equal([...picture, ...after], whole.new_ids, "interleaved-text-image");
   });
 }
@@ -207,7 +284,10 @@ for (const [name, m] of Object.entries(models)) {
     const shared = await Scorer.make(device, m.lm, { prompts: 2, branches: 3, prefixTokens: 9, tokens: 6, scored: 6 });
     const whole = await Scorer.make(device, m.lm, { prompts: 2, branches: 3, prefixTokens: 0, tokens: 15, scored: 6 });
     const joined = groups.map(({ prefix }) => ({
-      candidates: candidates.map((c) => ({ ids: Uint32Array.from([...prefix, ...c.ids]), weights: Float32Array.from([...prefix.map(() => 0), ...c.weights]) })),
+      candidates: candidates.map((c) => ({
+        ids: Uint32Array.from([...prefix, ...c.ids]),
+        weights: Float32Array.from([...prefix.map(() => 0), ...c.weights]),
+      })),
     }));
     const [a, b] = [await shared.run(groups), await whole.run(joined)];
     for (const [p, group] of joined.entries()) {
@@ -235,13 +315,14 @@ test("scores equal the log-probabilities that generation reports", async () => {
   const scorer = await Scorer.make(device, lm, { prompts: 1, branches: 2, prefixTokens: 5, tokens: 6, scored: 6 });
   const list = written[0].map((c) => ({ ids: c.ids, weights: new Float32Array(6).fill(1) }));
   const [scores] = await scorer.run([{ prefix: prompts[1], candidates: list }]);
-  scores.forEach((s, b) => assert.ok(Math.abs(s.sum - written[0][b].logprobs.reduce((x, y) => x + y, 0)) < 1e-4));
+  for (const [b, s] of scores.entries()) assert.ok(Math.abs(s.sum - written[0][b].logprobs.reduce((x, y) => x + y, 0)) < 1e-4);
   scorer.destroy();
 });
 
 test("sequences that do not fit a scorer are refused", async () => {
   const scorer = await Scorer.make(device, lm, { prompts: 1, branches: 1, prefixTokens: 5, tokens: 4, scored: 2 });
-  const one = (n: number, prefix = prompts[1]) => scorer.run([{ prefix, candidates: [{ ids: new Uint32Array(n).fill(9), weights: new Float32Array(n).fill(1) }] }]);
+  const one = (n: number, prefix = prompts[1]) =>
+    scorer.run([{ prefix, candidates: [{ ids: new Uint32Array(n).fill(9), weights: new Float32Array(n).fill(1) }] }]);
   assert.match(await messageOf(() => one(5)), /^score: a sequence has 6 tokens but 5 fit/);
   assert.match(await messageOf(() => one(3)), /^score: a sequence counts more than 2 tokens/);
   assert.match(await messageOf(() => scorer.run([])), /^score: 0 groups were given but the scorer was made for 1 to 1/);

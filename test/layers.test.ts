@@ -59,7 +59,8 @@ function read(file: string, text: string): { references: Reference[]; navigator:
     else if (ts.isImportTypeNode(node)) put(node, ts.isLiteralTypeNode(node.argument) ? node.argument.literal : undefined, "import");
     else if (ts.isExternalModuleReference(node)) put(node, node.expression, "import");
     else if (ts.isCallExpression(node) && importing.test(node.expression.getText())) put(node, node.arguments[0], "import");
-    else if (ts.isNewExpression(node) && node.expression.getText() === "URL" && node.arguments?.[1]?.getText() === "import.meta.url") put(node, urlStart(node.arguments[0]), "url");
+    else if (ts.isNewExpression(node) && node.expression.getText() === "URL" && node.arguments?.[1]?.getText() === "import.meta.url")
+      put(node, urlStart(node.arguments[0]), "url");
     if ((ts.isIdentifier(node) || ts.isStringLiteralLike(node)) && node.text === "navigator") navigator.push(lineOf(node));
     ts.forEachChild(node, visit);
   };
@@ -80,16 +81,23 @@ function breach({ file, line, to, kind }: Reference, dependencies: ReadonlySet<s
   const folder = file.split("/")[0];
   if (to === undefined) return kind === "import" && file !== "cli/main.ts" ? `${at} computes what it imports; name it` : undefined;
   if (kind === "url" || to.startsWith(".")) {
-    const target = relative(root, resolve(root, dirname(file), to)).split(sep).join("/");
+    const target = relative(root, resolve(root, dirname(file), to))
+      .split(sep)
+      .join("/");
     const [home] = target.split("/");
     const free = home === folder || table[folder].some((allowed) => target === allowed || home === allowed);
     return free ? undefined : `${at} reaches into ${target}; ${folder}/ may use ${[folder, ...table[folder]].join(", ")}`;
   }
   if (isBuiltin(to)) {
     if (!to.startsWith("node:")) return `${at} imports ${to}; write node:${to}`;
-    return nodeAllowed.some((p) => p.test(file)) ? undefined : `${at} imports ${to}; only ${nodeAllowed.map((p) => p.source).join(", ")} may use Node`;
+    return nodeAllowed.some((p) => p.test(file))
+      ? undefined
+      : `${at} imports ${to}; only ${nodeAllowed.map((p) => p.source).join(", ")} may use Node`;
   }
-  const name = to.split("/").slice(0, to.startsWith("@") ? 2 : 1).join("/");
+  const name = to
+    .split("/")
+    .slice(0, to.startsWith("@") ? 2 : 1)
+    .join("/");
   if (to.endsWith("/package.json") && folder === "cli") return undefined;
   if (!packages[name]?.some((p) => p.test(file))) return `${at} imports the package ${name}, which this folder must do without`;
   return dependencies.has(name) ? undefined : `${at} imports ${name}, which package.json does not list among its dependencies`;
@@ -102,22 +110,35 @@ function sources(folder: string): string[] {
     .map((name) => `${folder}/${name.split(sep).join("/")}`);
 }
 
-const dependencies = new Set(Object.keys((JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: object }).dependencies));
+const dependencies = new Set(
+  Object.keys((JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: object }).dependencies),
+);
 const files = Object.keys(table).flatMap(sources);
 const all = files.map((file) => ({ file, ...read(file, readFileSync(join(root, file), "utf8")) }));
 
 test("every import obeys the table of folders", () => {
   assert.ok(files.length > 100 && all.reduce((n, f) => n + f.references.length, 0) > 300, "hardly anything was read");
-  assert.equal(all.flatMap((f) => f.references.flatMap((r) => breach(r, dependencies) ?? [])), []);
+  assert.equal(
+    all.flatMap((f) => f.references.flatMap((r) => breach(r, dependencies) ?? [])),
+    [],
+  );
 });
 
 test("what is imported exists", () => {
-  const missing = all.flatMap((f) => f.references.filter((r) => r.kind === "import" && r.to?.startsWith(".") && !existsSync(resolve(root, dirname(r.file), r.to))));
-  assert.equal(missing.map((r) => `${r.file}:${r.line} ${r.to}`), []);
+  const missing = all.flatMap((f) =>
+    f.references.filter((r) => r.kind === "import" && r.to?.startsWith(".") && !existsSync(resolve(root, dirname(r.file), r.to))),
+  );
+  assert.equal(
+    missing.map((r) => `${r.file}:${r.line} ${r.to}`),
+    [],
+  );
 });
 
 test("only engine/host_browser.ts names navigator", () => {
-  assert.equal(all.filter((f) => f.navigator.length).map((f) => f.file), existsSync(join(root, "engine/host_browser.ts")) ? ["engine/host_browser.ts"] : []);
+  assert.equal(
+    all.filter((f) => f.navigator.length).map((f) => f.file),
+    existsSync(join(root, "engine/host_browser.ts")) ? ["engine/host_browser.ts"] : [],
+  );
 });
 
 test("opening a device in Node puts nothing on globalThis.navigator", async () => {
@@ -159,12 +180,16 @@ for (const [file, text, want] of cases) {
 }
 
 test("the reader sees navigator as a name, as a key and as text", () => {
-  for (const text of ["navigator.gpu", "globalThis.navigator", 'globalThis["navigator"]', "const { navigator } = globalThis;"]) assert.equal(read("web/a.ts", text).navigator, [1]);
+  for (const text of ["navigator.gpu", "globalThis.navigator", 'globalThis["navigator"]', "const { navigator } = globalThis;"])
+    assert.equal(read("web/a.ts", text).navigator, [1]);
   assert.equal(read("web/a.ts", "// navigator").navigator, []);
 });
 
-const isKernel = (value: unknown): value is Kernel => typeof value === "object" && value !== null && "variants" in value && "reads" in value && "writes" in value;
-const kernelFolders = readdirSync(join(root, "kernels"), { withFileTypes: true }).filter((f) => f.isDirectory() && f.name !== "lib").map((f) => f.name);
+const isKernel = (value: unknown): value is Kernel =>
+  typeof value === "object" && value !== null && "variants" in value && "reads" in value && "writes" in value;
+const kernelFolders = readdirSync(join(root, "kernels"), { withFileTypes: true })
+  .filter((f) => f.isDirectory() && f.name !== "lib")
+  .map((f) => f.name);
 
 interface KernelFolder {
   readonly kernels: readonly Kernel[];
@@ -174,7 +199,8 @@ interface KernelFolder {
 
 async function kernelFolder(name: string): Promise<KernelFolder> {
   const files = readdirSync(join(root, "kernels", name));
-  const load = async (file: string) => (await import(new URL(`../kernels/${name}/${file}`, import.meta.url).href)) as Record<string, unknown>;
+  const load = async (file: string) =>
+    (await import(new URL(`../kernels/${name}/${file}`, import.meta.url).href)) as Record<string, unknown>;
   const modules = await Promise.all(files.filter((f) => f.endsWith(".ts") && !f.endsWith(".check.ts")).map(load));
   const checks = await Promise.all(files.filter((f) => f.endsWith(".check.ts")).map(load));
   return {
@@ -189,18 +215,30 @@ for (const name of kernelFolders) {
     const { kernels, checked, shaders } = await kernelFolder(name);
     assert.ok(kernels.length > 0, `kernels/${name} exports no kernel`);
     for (const k of kernels) {
-      assert.ok(checked.some((c) => c.name === k.name && k.variants.every((v) => c.variants.includes(v))), `no check covers ${k.name} with all its variants`);
+      assert.ok(
+        checked.some((c) => c.name === k.name && k.variants.every((v) => c.variants.includes(v))),
+        `no check covers ${k.name} with all its variants`,
+      );
     }
     const used = new Set(kernels.flatMap((k) => k.variants.map((v) => v.source.href)));
-    assert.equal(shaders.filter((s) => !used.has(new URL(`../kernels/${name}/${s}`, import.meta.url).href)), [], "shaders that no kernel uses");
+    assert.equal(
+      shaders.filter((s) => !used.has(new URL(`../kernels/${name}/${s}`, import.meta.url).href)),
+      [],
+      "shaders that no kernel uses",
+    );
   });
 }
 
 test("every helper of kernels/lib is used", async () => {
   const folders = await Promise.all(kernelFolders.map(kernelFolder));
   const used = new Set(folders.flatMap((f) => f.kernels.flatMap((k) => k.variants.flatMap((v) => v.lib ?? []))));
-  const helpers = readdirSync(join(root, "kernels/lib")).filter((f) => f.endsWith(".wgsl")).map((f) => f.replace(".wgsl", ""));
-  assert.equal(helpers.filter((h) => !used.has(h)), []);
+  const helpers = readdirSync(join(root, "kernels/lib"))
+    .filter((f) => f.endsWith(".wgsl"))
+    .map((f) => f.replace(".wgsl", ""));
+  assert.equal(
+    helpers.filter((h) => !used.has(h)),
+    [],
+  );
 });
 
 test.run();

@@ -13,8 +13,8 @@ import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import { plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
 import { collate, type Example, shapeFor } from "../train/data.ts";
-import { parseConfig } from "../weights/names.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
+import { parseConfig } from "../weights/names.ts";
 import { toIntegers } from "../weights/safetensors.ts";
 import { floats, goldenJson, goldenPath, goldenTensors } from "./goldens.ts";
 import { referenceLogits, referenceLoss } from "./reference_chameleon.ts";
@@ -25,7 +25,8 @@ const device = await openDevice();
 function largest(got: ArrayLike<number>, want: ArrayLike<number>): number {
   assert.is(got.length, want.length);
   let worst = 0;
-  for (let i = 0; i < want.length; i++) worst = Number.isNaN(got[i]) ? Number.POSITIVE_INFINITY : Math.max(worst, Math.abs(got[i] - want[i]));
+  for (let i = 0; i < want.length; i++)
+    worst = Number.isNaN(got[i]) ? Number.POSITIVE_INFINITY : Math.max(worst, Math.abs(got[i] - want[i]));
   return worst;
 }
 
@@ -46,7 +47,11 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
     const flat = Float64Array.from(got.flatMap((g) => [...g]));
     assert.ok(largest(flat, f64(await lm.read("logits_f64"))) < 1e-10, `logits are ${largest(flat, f64(await lm.read("logits_f64")))} off`);
     const w = await floats(lm, "weights");
-    const loss = referenceLoss(config, weights, rows.map((ids, b) => ({ ids, weights: w.subarray(b * T, (b + 1) * T) })));
+    const loss = referenceLoss(
+      config,
+      weights,
+      rows.map((ids, b) => ({ ids, weights: w.subarray(b * T, (b + 1) * T) })),
+    );
     const want = goldenJson<{ loss_f64: number }>(`${name}/expected/lm.json`).loss_f64;
     assert.ok(Math.abs(loss - want) < 1e-10, `the loss is ${loss} but must be ${want}`);
     await lm.close();
@@ -63,16 +68,33 @@ interface Case {
 
 const cases: Case[] = [
   { name: "norms first, odd lengths", sizes: {}, lengths: [7, 5], denominator: "weights" },
-  { name: "norms behind, grouped heads, linear rope scaling", sizes: { hidden: 32, heads: 4, kvHeads: 2, intermediate: 44, swinNorm: true, ropeScaling: { type: "linear", factor: 4 } }, lengths: [9], denominator: "weights" },
-  { name: "one key head, head size 6, tied embeddings", sizes: { heads: 4, kvHeads: 1, tieWordEmbeddings: true, vocabSize: 50 }, lengths: [13, 2, 11], denominator: 17 },
-  { name: "one layer past the edges of the tiles", sizes: { layers: 1, hidden: 72, heads: 2, kvHeads: 2, intermediate: 70, vocabSize: 67 }, lengths: [66], denominator: "weights" },
+  {
+    name: "norms behind, grouped heads, linear rope scaling",
+    sizes: { hidden: 32, heads: 4, kvHeads: 2, intermediate: 44, swinNorm: true, ropeScaling: { type: "linear", factor: 4 } },
+    lengths: [9],
+    denominator: "weights",
+  },
+  {
+    name: "one key head, head size 6, tied embeddings",
+    sizes: { heads: 4, kvHeads: 1, tieWordEmbeddings: true, vocabSize: 50 },
+    lengths: [13, 2, 11],
+    denominator: 17,
+  },
+  {
+    name: "one layer past the edges of the tiles",
+    sizes: { layers: 1, hidden: 72, heads: 2, kvHeads: 2, intermediate: 70, vocabSize: 67 },
+    lengths: [66],
+    denominator: "weights",
+  },
 ];
 
 /** Rows of random ids, the padding id among them unless embeddings are tied, with weights of all kinds; the first weight must not count. */
 function batchOf(config: ChameleonConfig, lengths: readonly number[], seed: number): Example[] {
   const rng = new Rng(seed, "batch");
   return lengths.map((T) => ({
-    ids: Uint32Array.from({ length: T }, (_, t) => (t === 1 && !config.tieWordEmbeddings ? config.padId : 2 + rng.int(config.vocabSize - 2))),
+    ids: Uint32Array.from({ length: T }, (_, t) =>
+      t === 1 && !config.tieWordEmbeddings ? config.padId : 2 + rng.int(config.vocabSize - 2),
+    ),
     weights: Float32Array.from({ length: T }, (_, t) => (t === 0 ? 7 : t % 4 === 3 ? 0 : 0.25 + 2 * rng.uniform())),
   }));
 }
@@ -93,12 +115,22 @@ async function onDevice({ lm, config }: TinyModel, examples: readonly Example[],
   const { loss } = crossEntropy(lm.logits(hidden, rows), targets, weights, { denominator });
   tape.backward(loss);
   const plan = await tape.plan();
-  plan.write("ids", batch.ids).write("positions", plainPositions(B, T)).write("rows", batch.rows).write("targets", batch.targets).write("weights", batch.weights);
+  plan
+    .write("ids", batch.ids)
+    .write("positions", plainPositions(B, T))
+    .write("rows", batch.rows)
+    .write("targets", batch.targets)
+    .write("weights", batch.weights);
   const [gotLogits, gotLoss] = await plan.run().read(logits, loss);
   const all = parameters(config.tieWordEmbeddings ? { model: lm.model } : { model: lm.model, lm_head: lm.lm_head });
   const gradients = await device.read(...[...all.values()].map((t) => tape.grad(t)));
   plan.destroy();
-  return { T, logits: gotLogits, loss: gotLoss[0], gradients: new Map([...all.keys()].map((name, i) => [name, gradients[i] as Float32Array])) };
+  return {
+    T,
+    logits: gotLogits,
+    loss: gotLoss[0],
+    gradients: new Map([...all.keys()].map((name, i) => [name, gradients[i] as Float32Array])),
+  };
 }
 
 /**
@@ -127,13 +159,15 @@ for (const [n, c] of cases.entries()) {
       const error = largest(got.logits.subarray(from, from + ids.length * config.vocabSize), referenceLogits(config, m.weights, ids));
       assert.ok(error < 5e-5, `logits of row ${b} are ${error} off`);
     });
-    const lossOf = (weights: Map<string, Float64Array>) => referenceLoss(config, weights, examples, c.denominator === "weights" ? undefined : c.denominator);
+    const lossOf = (weights: Map<string, Float64Array>) =>
+      referenceLoss(config, weights, examples, c.denominator === "weights" ? undefined : c.denominator);
     assert.ok(Math.abs(got.loss - lossOf(m.weights)) < 2e-5, `the loss is ${got.loss} but must be ${lossOf(m.weights)}`);
     assert.is(got.gradients.size, 13 * config.layers + (config.tieWordEmbeddings ? 2 : 3));
     for (const [name, g] of got.gradients) {
       const at = m.weights.get(name)!;
       const padding = name === "model.embed_tokens.weight" && !config.tieWordEmbeddings;
-      if (padding) assert.ok(length(g.subarray(config.padId * config.hidden, (config.padId + 1) * config.hidden)) === 0, "padding got a gradient");
+      if (padding)
+        assert.ok(length(g.subarray(config.padId * config.hidden, (config.padId + 1) * config.hidden)) === 0, "padding got a gradient");
       for (const k of [1, 2]) {
         const d = Float64Array.from(new Rng(k, name).normals(at.length));
         if (padding) d.fill(0, config.padId * config.hidden, (config.padId + 1) * config.hidden);
@@ -156,8 +190,18 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
     const rows = await checkGoldens(device, goldenPath(name));
     const missed = rows.filter((r) => !(r.error <= r.limit)).map((r) => `${r.quantity}: ${r.error} over ${r.limit}`);
     assert.equal(missed, []);
-    for (const kind of [/^logits/, /^loss/, /^gradient .*q_norm\.bias/, /^adamw_clip parameters after step 5/, /^codes/, /^decoded pixels/]) {
-      assert.ok(rows.some((r) => kind.test(r.quantity)), `no row says ${kind}`);
+    for (const kind of [
+      /^logits/,
+      /^loss/,
+      /^gradient .*q_norm\.bias/,
+      /^adamw_clip parameters after step 5/,
+      /^codes/,
+      /^decoded pixels/,
+    ]) {
+      assert.ok(
+        rows.some((r) => kind.test(r.quantity)),
+        `no row says ${kind}`,
+      );
     }
     const gradients = rows.filter((r) => r.quantity.startsWith("gradient "));
     assert.is(gradients.length, 13 * 2 + 3);
@@ -167,7 +211,8 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
 /** A copy of tiny-gqa with one weight changed; of the expected answers only those named. */
 function broken(tensor: string, index: number, change: (v: number) => number, answers: readonly string[]): string {
   const folder = scratchFolder();
-  for (const file of ["config.json", "model.safetensors", ...answers.map((a) => `expected/${a}`)]) cpSync(goldenPath(`tiny-gqa/${file}`), join(folder, file));
+  for (const file of ["config.json", "model.safetensors", ...answers.map((a) => `expected/${a}`)])
+    cpSync(goldenPath(`tiny-gqa/${file}`), join(folder, file));
   const path = join(folder, "model.safetensors");
   const bytes = readFileSync(path);
   const header = Number(bytes.readBigUInt64LE(0));
@@ -182,14 +227,20 @@ test("goldens: one changed weight of the transformer is noticed", async () => {
   const folder = broken("model.layers.1.self_attn.k_norm.bias", 5, (v) => v + 0.05, ["lm.safetensors", "lm.json", "grads.safetensors"]);
   const missed = (await checkGoldens(device, folder)).filter((r) => !(r.error <= r.limit)).map((r) => r.quantity);
   assert.ok(missed.includes("logits against f64"), missed.join());
-  assert.ok(missed.some((q) => q.startsWith("gradient model.layers.1.self_attn.k_norm.bias")), missed.join());
+  assert.ok(
+    missed.some((q) => q.startsWith("gradient model.layers.1.self_attn.k_norm.bias")),
+    missed.join(),
+  );
 });
 
 test("goldens: one changed weight of the picture tokenizer is noticed", async () => {
   const folder = broken("model.vqmodel.decoder.norm_out.weight", 3, (v) => v * 1.1, ["vq_encode.safetensors", "vq_decode.safetensors"]);
   const rows = await checkGoldens(device, folder);
   assert.equal(
-    rows.filter((r) => !(r.error <= r.limit)).map((r) => r.quantity).filter((q) => !q.startsWith("wide.")),
+    rows
+      .filter((r) => !(r.error <= r.limit))
+      .map((r) => r.quantity)
+      .filter((q) => !q.startsWith("wide.")),
     ["decoded pixels"],
   );
 });

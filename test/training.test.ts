@@ -11,7 +11,7 @@ import { optimizerState } from "../engine/optim.ts";
 import type { Chameleon } from "../models/chameleon.ts";
 import { checkpointStore, clearCheckpoints } from "../train/checkpoints.ts";
 import { shuffled } from "../train/data.ts";
-import { defaultTraining, train, type TrainHooks, type TrainOptions } from "../train/loop.ts";
+import { defaultTraining, type TrainHooks, type TrainOptions, train } from "../train/loop.ts";
 import { messageOf, openLogged, randomExamples, scratchFolder, tinyConfig, tinyModel } from "./tiny_model.ts";
 
 const { device, lines } = await openLogged();
@@ -25,7 +25,9 @@ const fresh = async (seed = 3): Promise<Chameleon> => (await tinyModel(device, c
 async function stateOf(lm: Chameleon): Promise<Map<string, string>> {
   const tensors = new Map([...parameters(lm), ...optimizerState(device, parameters(lm))]);
   const values = await device.read(...tensors.values());
-  return new Map([...tensors.keys()].map((name, i) => [name, Buffer.from(values[i].buffer, values[i].byteOffset, values[i].byteLength).toString("hex")]));
+  return new Map(
+    [...tensors.keys()].map((name, i) => [name, Buffer.from(values[i].buffer, values[i].byteOffset, values[i].byteLength).toString("hex")]),
+  );
 }
 
 function sameBits(got: ReadonlyMap<string, string>, want: ReadonlyMap<string, string>): void {
@@ -36,7 +38,11 @@ function sameBits(got: ReadonlyMap<string, string>, want: ReadonlyMap<string, st
 /** Trains until `step` is done, as a Ctrl-C during it would end it. */
 async function stopAt(step: number, lm: Chameleon, o: TrainOptions, hooks: TrainHooks) {
   const controller = new AbortController();
-  const counted = { ...source, batch: (i: number, size: number) => (i === step - 1 && controller.abort(), source.batch(i, size)) };
+  const watched = (i: number) => {
+    if (i === step - 1) controller.abort();
+    return source;
+  };
+  const counted = { ...source, batch: (i: number, size: number) => watched(i).batch(i, size) };
   return train(device, lm, counted, o, { ...hooks, signal: controller.signal });
 }
 
@@ -58,7 +64,10 @@ test("the same seed twice gives the same bits, another order of examples gives o
   const again = await fresh();
   const run = await train(device, again, source, ten);
   sameBits(await stateOf(again), wholeState);
-  assert.equal(run.log.map((r) => [r.step, r.loss, r.grad_norm, r.learning_rate]), wholeRun.log.map((r) => [r.step, r.loss, r.grad_norm, r.learning_rate]));
+  assert.equal(
+    run.log.map((r) => [r.step, r.loss, r.grad_norm, r.learning_rate]),
+    wholeRun.log.map((r) => [r.step, r.loss, r.grad_norm, r.learning_rate]),
+  );
   const other = await fresh();
   await train(device, other, shuffled(randomExamples(config, 11, 9, 1), 5), ten);
   assert.is.not((await stateOf(other)).get("lm_head.weight"), wholeState.get("lm_head.weight"));
@@ -79,12 +88,21 @@ test("a signal saves and stops; ten steps equal five, save, load in a fresh mode
   assert.equal(readdirSync(join(folder, "checkpoint-5")).sort(), ["model.safetensors", "optimizer.safetensors", "trainer_state.json"]);
   const second = await fresh(99);
   const seen: number[] = [];
-  const resumed = await train(device, second, source, ten, { store: checkpointStore(device, second, folder, "run"), onLog: (r) => seen.push(r.step) });
+  const resumed = await train(device, second, source, ten, {
+    store: checkpointStore(device, second, folder, "run"),
+    onLog: (r) => seen.push(r.step),
+  });
   assert.ok(resumed.finished);
   assert.is(resumed.steps, 5);
   assert.equal(seen, [6, 7, 8, 9, 10]);
-  assert.equal(resumed.log.map((r) => r.step), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-  assert.equal(resumed.log.map((r) => r.loss), wholeRun.log.map((r) => r.loss));
+  assert.equal(
+    resumed.log.map((r) => r.step),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+  );
+  assert.equal(
+    resumed.log.map((r) => r.loss),
+    wholeRun.log.map((r) => r.loss),
+  );
   sameBits(await stateOf(second), wholeState);
 });
 
@@ -107,7 +125,8 @@ const copyOf = (folder: string): string => {
 const halve = (path: string) => truncateSync(path, Math.floor(readFileSync(path).length / 2));
 const injuries: Record<string, (checkpoint: string) => void> = {
   "optimizer.safetensors cut off": (c) => halve(join(c, "optimizer.safetensors")),
-  "model.safetensors cut off by one byte": (c) => truncateSync(join(c, "model.safetensors"), readFileSync(join(c, "model.safetensors")).length - 1),
+  "model.safetensors cut off by one byte": (c) =>
+    truncateSync(join(c, "model.safetensors"), readFileSync(join(c, "model.safetensors")).length - 1),
   "model.safetensors empty": (c) => truncateSync(join(c, "model.safetensors"), 0),
   "model.safetensors missing": (c) => rmSync(join(c, "model.safetensors")),
   "trainer_state.json cut off": (c) => halve(join(c, "trainer_state.json")),
@@ -150,15 +169,25 @@ test("with torn checkpoints alone a run starts anew and nothing of them reaches 
 
 test("a checkpoint of other data or options is refused", async () => {
   const lm = await fresh();
-  const error = await checkpointStore(device, lm, goodFolder, "another run").load().then(() => undefined, (e: unknown) => e);
+  const error = await checkpointStore(device, lm, goodFolder, "another run")
+    .load()
+    .then(
+      () => undefined,
+      (e: unknown) => e,
+    );
   assert.instance(error, WorldlineError);
-  assert.is((error as Error).message, `${join(goodFolder, "checkpoint-9")} belongs to a run with other data or options; choose another --out or delete the folder to start anew`);
+  assert.is(
+    (error as Error).message,
+    `${join(goodFolder, "checkpoint-9")} belongs to a run with other data or options; choose another --out or delete the folder to start anew`,
+  );
 });
 
 test("a refused checkpoint leaves the model as it was", async () => {
   const lm = await fresh();
   const before = await stateOf(lm);
-  await checkpointStore(device, lm, goodFolder, "another run").load().catch(() => undefined);
+  await checkpointStore(device, lm, goodFolder, "another run")
+    .load()
+    .catch(() => undefined);
   sameBits(await stateOf(lm), before);
 });
 
@@ -179,7 +208,9 @@ test("a folder that cannot be written stops with one sentence and leaves nothing
   const file = join(scratchFolder(), "file");
   writeFileSync(file, "");
   const lm = await fresh();
-  const message = await messageOf(() => train(device, lm, source, { ...ten, saveEvery: 1 }, { store: checkpointStore(device, lm, join(file, "out"), "run") }));
+  const message = await messageOf(() =>
+    train(device, lm, source, { ...ten, saveEvery: 1 }, { store: checkpointStore(device, lm, join(file, "out"), "run") }),
+  );
   assert.match(message, /out.*checkpoint-1: not written, a part of the path is a file, not a folder/);
   assert.not(existsSync(join(file, "out")));
 });

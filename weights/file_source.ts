@@ -2,8 +2,8 @@
 // disk, then renamed).
 
 import { randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import type { ByteSource, SourceFolder } from "./source.ts";
 
@@ -47,6 +47,20 @@ export async function fileFolder(path: string): Promise<SourceFolder> {
   });
   if (!info.isDirectory()) throw new WorldlineError(`${path}: this is not a folder; give the folder that holds config.json`);
   return { name: path, open: async (file) => ((await stat(join(path, file)).catch(() => null)) ? fileSource(join(path, file)) : null) };
+}
+
+/** Throws, before long work, where a file or folder could not be written at `path`; changes nothing. */
+export async function checkWritable(path: string): Promise<void> {
+  for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
+    try {
+      const info = await stat(folder);
+      if (!info.isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR", syscall: "mkdir" });
+      return await access(folder, constants.W_OK);
+    } catch (error) {
+      const absent = isSystemError(error) && error.code === "ENOENT" && dirname(folder) !== folder;
+      if (!absent) throw new WorldlineError(`${path}: it could not be written, ${reasonOf(error)}`);
+    }
+  }
 }
 
 /** Writes chunks to a temporary file beside `path`, flushes it and renames it. On any failure nothing is left and `path` is as before. */
@@ -127,7 +141,7 @@ export function reasonOf(error: unknown): string {
   if (code === "ENOENT") return "there is no such file or folder; check the path";
   if (code === "EACCES" || code === "EPERM") return "access is not allowed; check the permissions";
   if (code === "ENOSPC" || code === "EDQUOT") return "the disk is full; make room";
-  if (code === "ENOTDIR") return "a part of the path is a file, not a folder; check the path";
+  if (code === "ENOTDIR" || code === "EEXIST") return "a part of the path is a file, not a folder; check the path";
   if (code === "EISDIR") return "this is a folder, a file is needed; check the path";
   if (code === "EROFS") return "the disk is read-only; choose another place";
   return `the system says ${code ?? String(error)}; check the path and the disk`;

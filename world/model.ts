@@ -13,6 +13,7 @@ import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
 import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { type ChameleonConfig, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
+import { parseJsonObject } from "../weights/source.ts";
 
 export interface Model extends Coder {
   readonly folder: string;
@@ -44,7 +45,7 @@ export async function loadModel(device: Device, folder: string, shared?: { vqgan
     };
     const config = parseConfig(checkpoint.config, join(folder, "config.json"));
     const tokenizer = parseTokenizer(need("tokenizer.json"), join(folder, "tokenizer.json"));
-    const pixels = parsePixelConfig(JSON.parse(need("preprocessor_config.json")) as Record<string, unknown>, join(folder, "preprocessor_config.json"));
+    const pixels = parsePixelConfig(parseJsonObject(need("preprocessor_config.json"), join(folder, "preprocessor_config.json")), join(folder, "preprocessor_config.json"));
     const lm = await createChameleon(device, config, (name) => checkpoint.readFloat32(name));
     const vqgan = shared?.vqgan ?? (await pictureModel(device, checkpoint, config));
     return { folder, config, lm, vqgan, pixels, tokenizer, files, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };

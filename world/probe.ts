@@ -1,6 +1,7 @@
 // The trajectory preference probe (paper section 2): how often a model gives the real trajectory a higher likelihood than a manipulated one, in both
 // directions: "image" scores p(target | source, action), "action" scores p(action | source, target). 50% is chance.
 import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
 import { type Scored, Scorer } from "../models/generate.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { CodeStore, Progress } from "./codes.ts";
@@ -57,6 +58,7 @@ export async function probe(
   directions: readonly Direction[],
   options: { batch: number; onProgress?: Progress; signal?: AbortSignal },
 ): Promise<ProbeItem[]> {
+  if (records.length === 0) throw new WorldlineError("probe: there are no records; give at least one");
   const items: ProbeItem[] = [];
   for (const direction of directions) {
     const sequence = (t: Trajectory): Scored => {

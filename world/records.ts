@@ -1,8 +1,10 @@
 // What the stages hand each other: JSON-lines files of labelled triplets, unlabelled pairs and predictions. Picture paths are relative to
 // the file that names them. A file appears whole or not at all.
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
+import { writeFileAtomic } from "../weights/file_source.ts";
+import { isObject } from "../weights/source.ts";
 
 /** Two pictures some time apart. */
 export interface PairRecord {
@@ -40,7 +42,8 @@ export async function readRecords<T extends PairRecord>(path: string, need: read
     if (line.trim() === "") return;
     const record = parseLine<T>(line, `${path}:${i + 1}`);
     for (const key of ["id", "source", "target", ...need] as const) {
-      if (typeof (record as Record<string, unknown>)[key] === "undefined") throw new WorldlineError(`${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`);
+      const value = (record as Record<string, unknown>)[key];
+      if (value === undefined || ((key === "source" || key === "target") && typeof value !== "string")) throw new WorldlineError(`${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`);
     }
     const place = (p: string) => (isAbsolute(p) ? p : join(base, p));
     records.push({ ...record, source: place(record.source), target: place(record.target) });
@@ -50,10 +53,12 @@ export async function readRecords<T extends PairRecord>(path: string, need: read
 
 function parseLine<T>(line: string, where: string): T {
   try {
-    return JSON.parse(line) as T;
+    const value: unknown = JSON.parse(line);
+    if (isObject(value)) return value as T;
   } catch {
-    throw new WorldlineError(`${where} is no JSON; each line must be one JSON object`);
+    // Said below, as for JSON that is no object.
   }
+  throw new WorldlineError(`${where} is no JSON object; each line must be one`);
 }
 
 /** Writes records with picture paths relative to the file. */
@@ -63,13 +68,7 @@ export async function writeRecords(path: string, records: readonly PairRecord[])
   await writeText(path, records.map((r) => JSON.stringify({ ...r, source: place(r.source), target: place(r.target) })).join("\n") + "\n");
 }
 
-/** Writes a text file whole: beside, then renamed. */
-export async function writeText(path: string, text: string): Promise<void> {
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(`${path}.part`, text);
-    await rename(`${path}.part`, path);
-  } catch (cause) {
-    throw new WorldlineError(`${path} cannot be written: ${(cause as Error).message.split(",")[0]}; choose a folder you can write to`);
-  }
+/** Writes a text file whole or not at all. */
+export function writeText(path: string, text: string): Promise<void> {
+  return writeFileAtomic(path, [new TextEncoder().encode(text)]);
 }

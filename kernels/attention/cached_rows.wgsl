@@ -1,6 +1,6 @@
 // attention_cached.wgsl where few queries share a suffix (one token a row): one subgroup owns ROWS of the queries that share a prefix row
 // and a key head, in the order (branch, token, query head). It walks over the prefix for all of them together, in the layout of tile.wgsl,
-// then over each row's own suffix, where a lane holds four keys. Needs D % 4 and D <= 4 * LANES * QUADS.
+// then over each row's own suffix, where a lane holds four keys. Needs D % 4 and D <= 4 * LANES * QUADS. Two loops in one shader, so longer than most.
 enable subgroups;
 alias QT = f32;
 alias PKT = f32;
@@ -30,14 +30,11 @@ fn queryOf(prefix: u32, head: u32, u: u32) -> vec3u {
   return vec3u(((r * p.T + t) * p.N + head * share + u % share) * (p.D / 4u), r, t);
 }
 
-fn largest(x: vec4f) -> f32 {
-  return subgroupMax(max(max(x.x, x.y), max(x.z, x.w)));
-}
+fn largest(x: vec4f) -> f32 { return subgroupMax(max(max(x.x, x.y), max(x.z, x.w))); }
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let prefix = group.y / p.K;
-  let head = group.y % p.K;
+  let prefix = group.y / p.K; let head = group.y % p.K;
   let quads = p.D / 4u;
   let step = p.K * quads;
   let count = p.branches * p.T * (p.N / p.K);
@@ -59,10 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     for (var d = 0u; d < quads; d++) {
       var x: array<vec4f, LOADS>;
       for (var i = 0u; i < LOADS; i++) { x[i] = vec4f(q[query[i] + d]); }
-      let c0 = vec4f(kp[at.x + d]);
-      let c1 = vec4f(kp[at.y + d]);
-      let c2 = vec4f(kp[at.z + d]);
-      let c3 = vec4f(kp[at.w + d]);
+      let c0 = vec4f(kp[at.x + d]); let c1 = vec4f(kp[at.y + d]); let c2 = vec4f(kp[at.z + d]); let c3 = vec4f(kp[at.w + d]);
       for (var i = 0u; i < ROWS; i++) {
         let row = subgroupShuffle(x[i / LANES], i % LANES);
         score[i] += vec4f(dot(row, c0), dot(row, c1), dot(row, c2), dot(row, c3));

@@ -78,8 +78,7 @@ fn attend(state: ptr<function, State>, rows: ptr<function, Rows>, own: bool, r: 
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let prefix = group.y / p.K;
-  let head = group.y % p.K;
+  let prefix = group.y / p.K; let head = group.y % p.K;
   let quads = p.D / 4u;
   let share = p.N / p.K;
   let perBranch = p.T * share;

@@ -88,6 +88,7 @@ const forward = [
   square(2, 9, 7, 8, 4),
   square(3, 12, 10, 32, 32),
   square(1, 16, 24, 36, 40),
+  square(2, 8, 16, 12, 8),
   point(2, 5, 3, 20, 12),
   halved(2, 6, 10, 8, 32),
   halved(1, 4, 4, 3, 2),
@@ -122,6 +123,7 @@ const weightCases = [
   { ...square(3, 12, 10, 32, 32), span: 64 },
   { ...square(1, 8, 8, 4, 36), span: 64 },
   { ...square(1, 9, 9, 36, 4), span: 40 },
+  { ...square(2, 6, 8, 36, 8), span: 40 },
   { ...point(2, 5, 3, 20, 12), span: 16 },
   { ...halved(2, 6, 10, 8, 32), span: 16 },
 ];

@@ -4,12 +4,16 @@ import { type Capabilities, type Grid, grid2d, kernel, type Numbers, type Varian
 import { conv2dDwLanes } from "./conv2d_dw_lanes.ts";
 import { conv2dDwRows } from "./conv2d_dw_rows.ts";
 import { conv2dLanes } from "./conv2d_lanes.ts";
-import { conv2dRows } from "./conv2d_rows.ts";
+import { conv2dNarrow, conv2dRows } from "./conv2d_rows.ts";
 
 const shader = (text: string) => new URL(`data:text/plain,${encodeURIComponent(text)}`);
 
-/** 3x3 weights at every pixel, padded by one. */
-const ordinary = (p: Numbers) => p.KH === 3 && p.KW === 3 && p.stride === 1 && p.pad === 1;
+/** Channels that can be read as vec4. */
+const quads = (p: Numbers) => p.I % 4 === 0 && p.O % 4 === 0;
+
+/** 3x3 weights at every pixel, padded by one, on a software adapter with subgroups of 8. */
+const fitsRows = (p: Numbers, device: Capabilities) =>
+  device.software && device.lanes === 8 && p.KH === 3 && p.KW === 3 && p.stride === 1 && p.pad === 1 && quads(p);
 
 /** The unrolled convolution for software adapters, one for each size of subgroup. */
 const unrolled = [4, 8, 16].map(
@@ -19,42 +23,57 @@ const unrolled = [4, 8, 16].map(
     lib: ["grid"],
     needs: ["subgroups"],
     when: (p: Numbers, device: Capabilities) =>
-      device.software &&
-      device.lanes === lanes &&
-      p.I % 4 === 0 &&
-      p.O % 4 === 0 &&
-      (p.up === 1 || (p.up === 2 && p.OH % 2 === 0 && p.OW % 2 === 0)),
+      device.software && device.lanes === lanes && quads(p) && (p.up === 1 || (p.up === 2 && p.OH % 2 === 0 && p.OW % 2 === 0)),
     grid: ({ B, OH, OW, O }) => grid2d(Math.ceil((B * OH * OW) / 32) * Math.ceil(O / (4 * lanes))),
   }),
 );
 
-const rows: Variant = {
-  name: "rows",
-  source: shader(conv2dRows()),
-  lib: ["grid"],
-  needs: ["subgroups"],
-  when: (p: Numbers, device: Capabilities) =>
-    device.software && device.lanes === 8 && p.up === 1 && ordinary(p) && p.I % 4 === 0 && p.O % 4 === 0 && p.H % 8 === 0 && p.W % 8 === 0,
-  grid: ({ B, H, W, O }) => grid2d(((B * H * W) / 64) * Math.ceil(O / 32)),
-};
+/** Convolutions that make `outputs` channels a subgroup, the narrow one for few. */
+const rows = ([4, 32] as const).map(
+  (outputs): Variant => ({
+    name: outputs === 4 ? "narrow" : "rows",
+    source: shader(outputs === 4 ? conv2dNarrow() : conv2dRows()),
+    lib: ["grid"],
+    needs: ["subgroups"],
+    when: (p: Numbers, device: Capabilities) =>
+      fitsRows(p, device) && p.up === 1 && p.H % 8 === 0 && p.W % 8 === 0 && (outputs === 32 || p.O <= 8),
+    grid: ({ B, H, W, O }) => grid2d(((B * H * W) / 64) * Math.ceil(O / outputs)),
+  }),
+);
 
 const unrolledDw = [4, 8, 16].map(
   (lanes): Variant => ({
     name: `lanes${lanes}`,
     source: shader(conv2dDwLanes(lanes)),
     needs: ["subgroups"],
-    when: (p: Numbers, device: Capabilities) => device.software && device.lanes === lanes && p.I % 4 === 0 && p.O % 4 === 0,
+    when: (p: Numbers, device: Capabilities) => device.software && device.lanes === lanes && quads(p),
     grid: (p) => [Math.ceil((p.KH * p.KW * p.I) / 4 / lanes) * Math.ceil(p.O / (4 * lanes)), Math.ceil((p.B * p.OH * p.OW) / p.span)],
   }),
 );
 
-const rowsDw: Variant = {
-  name: "rows",
-  source: shader(conv2dDwRows()),
-  needs: ["subgroups"],
-  when: (p: Numbers, device: Capabilities) =>
-    device.software && device.lanes === 8 && ordinary(p) && p.I % 4 === 0 && p.O % 4 === 0 && p.W % 4 === 0 && p.span % 4 === 0,
-  grid: (p) => [Math.ceil((3 * p.I) / 32) * Math.ceil(p.O / 32), Math.ceil((p.B * p.OH * p.OW) / p.span)],
+const rowsDw = ([4, 32] as const).map(
+  (outputs): Variant => ({
+    name: outputs === 4 ? "narrow" : "rows",
+    source: shader(conv2dDwRows(outputs)),
+    needs: ["subgroups"],
+    when: (p: Numbers, device: Capabilities) => fitsRows(p, device) && p.W % 4 === 0 && p.span % 4 === 0 && (outputs === 32 || p.O <= 8),
+    grid: (p) => [Math.ceil((3 * p.I) / 32) * Math.ceil(p.O / outputs), Math.ceil((p.B * p.OH * p.OW) / p.span)],
+  }),
+);
+
+const tiled: Variant = {
+  name: "tiled",
+  source: new URL("./conv2d_tiled.wgsl", import.meta.url),
+  lib: ["grid"],
+  when: quads,
+  grid: ({ B, OH, OW, O }) => grid2d(Math.ceil((B * OH * OW) / 64) * Math.ceil(O / 32)),
+};
+
+const tiledDw: Variant = {
+  name: "tiled",
+  source: new URL("./conv2d_dw_tiled.wgsl", import.meta.url),
+  when: quads,
+  grid: (p) => [Math.ceil((p.KH * p.KW * p.I) / 32) * Math.ceil(p.O / 32), Math.ceil((p.B * p.OH * p.OW) / p.span)],
 };
 
 export const conv2d = kernel({
@@ -82,7 +101,7 @@ export const conv2d = kernel({
   },
   consts: { WG: 64 },
   grid: ({ B, OH, OW, O }, { WG }) => grid2d(Math.ceil((B * OH * OW * O) / WG)),
-  variants: [rows, ...unrolled],
+  variants: [...rows, ...unrolled, tiled],
 });
 
 export const conv2dFlip = kernel({
@@ -117,7 +136,7 @@ export const conv2dDw = kernel({
   },
   consts: { WG: 64 },
   grid: (p, { WG }): Grid => [Math.ceil((p.O * p.KH * p.KW * p.I + p.O) / WG), Math.ceil((p.B * p.OH * p.OW) / p.span)],
-  variants: [rowsDw, ...unrolledDw],
+  variants: [...rowsDw, ...unrolledDw, tiledDw],
 });
 
 /** Output pixels that one part of conv2d_dw sums: enough parts to fill the device, at least 64 pixels each, a multiple of 8. */

@@ -17,7 +17,7 @@ export const upsample = kernel({
       lib: ["grid"],
       when: ({ C }) => C % 4 === 0,
       consts: { WG: 64 },
-      grid: ({ B, H, W, C }, { WG }) => grid2d(Math.ceil((B * H * W * C) / WG)),
+      grid: ({ B, H, W, C }, { WG }) => grid2d(Math.ceil((B * H * W * C) / 4 / WG)),
     },
   ],
 });

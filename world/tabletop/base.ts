@@ -3,7 +3,7 @@
 import type { Device } from "../../engine/device.ts";
 import { Rng } from "../../engine/rng.ts";
 import { createChameleon } from "../../models/chameleon.ts";
-import { createVqgan, type VqReader } from "../../models/vqgan.ts";
+import { createVqgan, type VQGAN, type VqReader } from "../../models/vqgan.ts";
 import { PictureCoder } from "../../tokenizer/image.ts";
 import { modelFiles } from "../../tokenizer/model_files.ts";
 import { parsePixelConfig, pixelValues } from "../../tokenizer/pixels.ts";
@@ -36,22 +36,22 @@ export interface BaseSettings {
 }
 
 export const defaultBase: BaseSettings = {
-  vq: { codes: 32, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 1, 2], resBlocks: 1 },
+  vq: { codes: 32, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 2, 3], resBlocks: 1 },
   lm: { hidden: 64, intermediate: 160, layers: 4, heads: 2, ropeTheta: 30 },
   vqTraining: {
-    learningRate: 2e-3,
-    steps: 700,
-    warmupRatio: 0.03,
+    learningRate: 3e-3,
+    steps: 1500,
+    warmupRatio: 0.02,
     type: "cosine",
     floor: 0.05,
-    batch: 16,
-    warmSteps: 200,
+    batch: 8,
+    warmSteps: 500,
     commitment: 0.25,
     betas: [0.9, 0.99],
     clip: 1,
     seed: 1,
-    logEvery: 10,
-    reviveEvery: 40,
+    logEvery: 20,
+    reviveEvery: 50,
   },
   lmTraining: { ...defaultTraining, learningRate: 6e-3, steps: 1300, batch: 32, seed: 1 },
   documents: { scenes: 6000, frames: 4500 },
@@ -86,9 +86,18 @@ export async function createBase(device: Device, world: Tabletop, settings: Base
   const texts = Object.fromEntries(Object.entries({ ...files, "world.json": world as unknown as Record<string, unknown> }).map(([name, value]) => [name, JSON.stringify(value, null, 1)]));
   const lm = await createChameleon(device, config, new Rng(seed, "transformer"));
   const vqgan = await createVqgan(device, vq, vqSource ?? new Rng(seed, "picture tokenizer"));
+  if (!vqSource) paintTable(device, vqgan, world);
   const pixels = parsePixelConfig(JSON.parse(texts["preprocessor_config.json"]) as Record<string, unknown>);
   const tokenizer = parseTokenizer(tokenizerJson);
   return { folder: "", config, lm, vqgan, pixels, tokenizer, files: texts, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };
+}
+
+/** Starts the decoder at the colour of the bare table, which most pixels have. */
+function paintTable(device: Device, vqgan: VQGAN, world: Tabletop): void {
+  const bias = vqgan.decoder!.conv_out.bias;
+  const start = new Float32Array(bias.size);
+  start.set(world.table.map((c) => 2 * c - 1));
+  device.write(bias, start);
 }
 
 /** Sentences whose words the tokenizer learns: every action, and captions. */
