@@ -13,16 +13,17 @@ import type { Tensor } from "../engine/tensor.ts";
 import type { VQGAN } from "../models/vqgan.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 
-export interface VqganTraining extends Schedule {
+export interface VqganTraining {
   readonly batch: number;
-  /** Steps of `steps` that train without the codebook. */
-  readonly warmSteps: number;
+  /** Without the codebook, then with it. The rate falls at the end of each: features that still move fast lose their codes. */
+  readonly plain: Schedule;
+  readonly quantized: Schedule;
   readonly commitment: number;
   readonly betas: readonly [number, number];
   readonly clip: number;
   readonly seed: number;
   readonly logEvery: number;
-  /** Steps between searches for unused codes; the last third of the run makes none. */
+  /** Steps between searches for unused codes; the last third of the quantised steps makes none. */
   readonly reviveEvery: number;
 }
 
@@ -57,16 +58,18 @@ export async function trainVqgan(
   const used = new Set<number>();
   let step = await record(device, vqgan, size, o, false);
   let since = device.host.now();
-  for (let i = 0; i < o.steps; i++) {
-    if (i === o.warmSteps) {
+  const steps = o.plain.steps + o.quantized.steps;
+  for (let i = 0; i < steps; i++) {
+    const late = i - o.plain.steps;
+    if (late === 0) {
       await startCodebook(device, vqgan, step, pictures, o, rng);
       step.plan.destroy();
       step = await record(device, vqgan, size, o, true);
     }
-    step.plan.write("pixels", pictures(i)).set("lr", rateAt(o, i)).set("step", i + 1).run();
+    step.plan.write("pixels", pictures(i)).set("lr", late < 0 ? rateAt(o.plain, i) : rateAt(o.quantized, late)).set("step", i + 1).run();
     if (step.codes && i % 4 === 0) for (const c of (await step.plan.read(step.codes))[0]) used.add(c);
-    if (step.codes && (i + 1) % o.reviveEvery === 0 && i < (o.steps * 2) / 3) await revive(device, vqgan, step, used, rng);
-    if ((i + 1) % o.logEvery === 0 || i + 1 === o.steps) {
+    if (step.codes && (late + 1) % o.reviveEvery === 0 && late < (o.quantized.steps * 2) / 3) await revive(device, vqgan, step, used, rng);
+    if ((i + 1) % o.logEvery === 0 || i + 1 === steps) {
       const reconstruction = await step.plan.readNumber(step.reconstruction);
       if (!Number.isFinite(reconstruction)) throw new WorldlineError(`the picture tokenizer's loss became ${reconstruction} at step ${i + 1}; lower the learning rate`);
       const r = { step: i + 1, reconstruction, used: used.size, seconds: (device.host.now() - since) / 1000 };
@@ -74,7 +77,7 @@ export async function trainVqgan(
       onLog?.(r);
       since = device.host.now();
     }
-    if ((i + 1) % o.reviveEvery === 0) used.clear();
+    if ((late + 1) % o.reviveEvery === 0) used.clear();
   }
   step.plan.destroy();
   return log;
@@ -100,7 +103,7 @@ async function record(device: Device, vqgan: VQGAN, size: { width: number; heigh
   } else decoded = vqgan.decode(z);
   const reconstruction = tape.keep(mse(decoded, x));
   tape.backward(weightedSum([[reconstruction, 1], ...terms]));
-  const options = { lr: tape.scalar("lr", o.learningRate), step: tape.scalar("step", 1), betas: [...o.betas] as [number, number], eps: 1e-8, weightDecay: 0, clip: o.clip };
+  const options = { lr: tape.scalar("lr", 0), step: tape.scalar("step", 1), betas: [...o.betas] as [number, number], eps: 1e-8, weightDecay: 0, clip: o.clip };
   adamw(tape, parameters(vqgan), options);
   return { plan: await tape.plan(), reconstruction, z, codes };
 }
@@ -110,7 +113,7 @@ async function startCodebook(device: Device, vqgan: VQGAN, step: StepPlan, pictu
   const { codes, embedDim } = vqgan.config;
   const all: Float32Array[] = [];
   for (let i = 0; i < 8; i++) {
-    step.plan.write("pixels", pictures(o.steps + i)).set("lr", 0).run();
+    step.plan.write("pixels", pictures(-1 - i)).set("lr", 0).run();
     all.push((await step.plan.read(step.z))[0] as Float32Array);
   }
   const points = new Float32Array(all.reduce((a, p) => a + p.length, 0));

@@ -39,13 +39,9 @@ export const defaultBase: BaseSettings = {
   vq: { codes: 32, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 2, 3], resBlocks: 1 },
   lm: { hidden: 64, intermediate: 160, layers: 4, heads: 2, ropeTheta: 30 },
   vqTraining: {
-    learningRate: 3e-3,
-    steps: 1500,
-    warmupRatio: 0.02,
-    type: "cosine",
-    floor: 0.05,
+    plain: { learningRate: 3e-3, steps: 900, warmupRatio: 0.02, type: "cosine", floor: 0.05 },
+    quantized: { learningRate: 8e-4, steps: 500, warmupRatio: 0.04, type: "cosine", floor: 0.05 },
     batch: 8,
-    warmSteps: 500,
     commitment: 0.25,
     betas: [0.9, 0.99],
     clip: 1,
@@ -108,14 +104,14 @@ function corpus(world: Tabletop, seed: number): string[] {
   return texts.flatMap((t) => [t, ` ${t}`]);
 }
 
-/** Pictures for the picture tokenizer: half ordinary tables, half crowded ones, so that every kind is seen beside every other. */
+/** Pictures for the picture tokenizer: one ordinary table to three crowded ones, so that every kind is seen beside every other. */
 export function vqPictures(world: Tabletop, pixels: Model["pixels"], batch: number, seed: number): (step: number) => Float32Array {
   const side = pictureSide(world);
   return (step) => {
     const rng = new Rng(seed, `vq pictures ${step}`);
     const out = new Float32Array(batch * side * side * 3);
     for (let b = 0; b < batch; b++) {
-      const scene = b % 2 ? crowded(world, rng) : randomScene(world, rng, b % 4 === 0);
+      const scene = b % 4 ? crowded(world, rng) : randomScene(world, rng, b % 8 === 0);
       const picture = render(world, scene, randomView(world, rng));
       out.set(interleaved(pixelValues(picture, pixels), side * side), b * side * side * 3);
     }

@@ -46,7 +46,7 @@ export async function makeBase(device: Device, o: MakeBaseOptions): Promise<void
     const t = { ...settings.vqTraining, seed };
     const pictures = vqPictures(world, model.pixels, t.batch, seed);
     log.picture_tokenizer = await trainVqgan(device, model.vqgan, { width: side, height: side }, pictures, t, (r) =>
-      say(`picture tokenizer ${r.step}/${t.steps}: squared error ${r.reconstruction.toFixed(5)}, ${r.used} codes used, ${r.seconds.toFixed(1)} s`),
+      say(`picture tokenizer ${r.step}/${t.plain.steps + t.quantized.steps}: squared error ${r.reconstruction.toFixed(5)}, ${r.used} codes used, ${r.seconds.toFixed(1)} s`),
     );
     await saveModel(device, model, o.out, "F16");
   }
