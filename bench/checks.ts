@@ -1,11 +1,11 @@
 // Finds every kernels/*/*.check.ts and runs its cases: outputs are filled with NaN, guard words stand behind each buffer, inputs must stay
 // untouched, two runs must give the same bits, and the result must agree with the f64 reference within the check's tolerance.
 import { readdirSync } from "node:fs";
-import type { Check, DType, Numbers, Results, Values, Variant } from "../kernels/kernel.ts";
-import { dtypeBytes } from "../kernels/kernel.ts";
 import { type Choice, type Device, GPU_BUFFER, writeBytes } from "../engine/device.ts";
 import { Rng } from "../engine/rng.ts";
-import { decode, encode, fromHalf, toHalf, type TypedArray } from "../engine/tensor.ts";
+import { decode, encode, fromHalf, type TypedArray, toHalf } from "../engine/tensor.ts";
+import type { Check, DType, Numbers, Results, Values, Variant } from "../kernels/kernel.ts";
+import { dtypeBytes } from "../kernels/kernel.ts";
 
 const GUARD = 16;
 const guardWord = 0x7fc0dead;
@@ -69,7 +69,14 @@ export interface Prepared {
 }
 
 /** Makes buffers, data and pipeline of one case and variant. */
-export async function prepare(device: Device, check: Check, c: Numbers, dtypes: Record<string, DType>, variant: Variant, seed = 1): Promise<Prepared> {
+export async function prepare(
+  device: Device,
+  check: Check,
+  c: Numbers,
+  dtypes: Record<string, DType>,
+  variant: Variant,
+  seed = 1,
+): Promise<Prepared> {
   const { kernel } = check;
   const inputs = roundInputs(check.inputs(c, new Rng(seed, caseName(c))), dtypes);
   const params: Numbers = {};
@@ -92,7 +99,11 @@ export async function prepare(device: Device, check: Check, c: Numbers, dtypes: 
     if (size === undefined) throw new Error(`${kernel.name}: the check gives nothing for "${name}"`);
     const bytes = withGuard(size, type, given, isWrite);
     contents.set(name, bytes);
-    const buffer = device.raw.createBuffer({ size: bytes.length, usage: GPU_BUFFER.STORAGE | GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST, label: name });
+    const buffer = device.raw.createBuffer({
+      size: bytes.length,
+      usage: GPU_BUFFER.STORAGE | GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST,
+      label: name,
+    });
     buffers.set(name, buffer);
   }
   const reset = () => {
@@ -101,7 +112,10 @@ export async function prepare(device: Device, check: Check, c: Numbers, dtypes: 
   reset();
   const entries: GPUBindGroupEntry[] = [...buffers.values()].map((buffer, binding) => ({ binding, resource: { buffer } }));
   const names = Object.keys(kernel.params);
-  const uniform = device.raw.createBuffer({ size: Math.max(16, Math.ceil(names.length / 4) * 16), usage: GPU_BUFFER.UNIFORM | GPU_BUFFER.COPY_DST });
+  const uniform = device.raw.createBuffer({
+    size: Math.max(16, Math.ceil(names.length / 4) * 16),
+    usage: GPU_BUFFER.UNIFORM | GPU_BUFFER.COPY_DST,
+  });
   if (names.length) {
     writeBytes(device.raw.queue, uniform, 0, packed(kernel.params, params));
     entries.push({ binding: entries.length, resource: { buffer: uniform } });
@@ -147,7 +161,9 @@ async function runOnce(device: Device, p: Prepared): Promise<Map<string, ArrayBu
   pass.end();
   device.raw.queue.submit([encoder.finish()]);
   const names = [...p.buffers.keys()];
-  const words = await device.readRanges(names.map((n) => ({ buffer: p.buffers.get(n)!, offset: 0, dtype: "u32", size: p.buffers.get(n)!.size / 4 })));
+  const words = await device.readRanges(
+    names.map((n) => ({ buffer: p.buffers.get(n)!, offset: 0, dtype: "u32", size: p.buffers.get(n)!.size / 4 })),
+  );
   return new Map(names.map((n, i) => [n, words[i].buffer as ArrayBuffer]));
 }
 
@@ -198,7 +214,10 @@ function errorOf(name: string, got: ArrayLike<number>, want: Float64Array | Uint
 /** f16 bindings are rounded before the reference sees them, so that only arithmetic is judged. */
 function roundInputs(values: Values, dtypes: Record<string, DType>): Values {
   return Object.fromEntries(
-    Object.entries(values).map(([name, v]) => [name, dtypes[name] === "f16" && v instanceof Float32Array ? v.map((x) => fromHalf(toHalf(x))) : v]),
+    Object.entries(values).map(([name, v]) => [
+      name,
+      dtypes[name] === "f16" && v instanceof Float32Array ? v.map((x) => fromHalf(toHalf(x))) : v,
+    ]),
   );
 }
 

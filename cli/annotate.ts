@@ -38,7 +38,13 @@ export function register(program: Command): void {
     const begin = performance.now();
     const batch = Math.min(f.batch, Math.max(1, pairs.length));
     const sampling = { temperature: f.temperature, seed: f.seed };
-    const out = await annotate(s.device, s.model, s.codes, pairs, { sampling, maxTokens: f.maxTokens, batch, signal, onProgress: progress("annotating") });
+    const out = await annotate(s.device, s.model, s.codes, pairs, {
+      sampling,
+      maxTokens: f.maxTokens,
+      batch,
+      signal,
+      onProgress: progress("annotating"),
+    });
     await writeRecords(f.out, out);
     for (const r of out.slice(0, 5)) say(`${r.id}: ${r.action} (${r.mean_logprob.toFixed(2)})`);
     say(`${f.out}: ${out.length} pairs, ${(out.length / ((performance.now() - begin) / 1000)).toFixed(1)} a second`);

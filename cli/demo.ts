@@ -26,7 +26,9 @@ export function register(program: Command): void {
   program
     .command("demo")
     .description("the whole method on the embedded tabletop world: no GPU and no download needed")
-    .addOption(new Option("--preset <name>", "quick (minutes), default, full (hours on a CPU)").choices(Object.keys(presets)).default("default"))
+    .addOption(
+      new Option("--preset <name>", "quick (minutes), default, full (hours on a CPU)").choices(Object.keys(presets)).default("default"),
+    )
     .option("--out <folder>", "run folder (default: runs/<demo or preset>)")
     .option("--base <folder>", "tabletop base to start from (default: the shipped one)")
     .option("--seed <n>", "run this seed instead of the preset's", count(0, 2 ** 31))
@@ -45,16 +47,20 @@ async function demo(flags: Flags): Promise<void> {
   say(`${device.describe()}`);
   const context = { device, preset, base, hooks: { say, progress, status, signal: interruption() } };
   const runs = [];
-  for (const seed of flags.seed === undefined ? preset.demo.seeds : [flags.seed]) runs.push(await runSeed(context, join(out, `seed-${seed}`), seed));
+  for (const seed of flags.seed === undefined ? preset.demo.seeds : [flags.seed])
+    runs.push(await runSeed(context, join(out, `seed-${seed}`), seed));
   const command = ["worldline", ...process.argv.slice(2)].join(" ");
   const report = await demoReport(context, runs, { worldline: versions().worldline, preset: flags.preset, command, versions: versions() });
   await writeText(join(out, "report.json"), JSON.stringify(report, null, 1));
   await writeText(join(out, "report.html"), reportHtml(report));
-  const show = (r: Rate | undefined) => (r ? `${(100 * r.value).toFixed(1)}% (${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)})` : "-");
+  const show = (r: Rate | undefined) =>
+    r ? `${(100 * r.value).toFixed(1)}% (${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)})` : "-";
   say(`dynamics model: valid actions ${show(report.cdm.valid)}`);
   for (const [system, r] of Object.entries(report.success)) say(`${system.padEnd(14)} success ${show(r)}`);
   for (const t of report.targets) say(`${t.met ? "met   " : "missed"} ${t.name}: ${t.wanted}`);
-  say(`${join(out, "report.html")} and report.json, ${duration((performance.now() - begin) / 1000)} now, ${duration(report.seconds.total)} for all stages`);
+  say(
+    `${join(out, "report.html")} and report.json, ${duration((performance.now() - begin) / 1000)} now, ${duration(report.seconds.total)} for all stages`,
+  );
 }
 
 /** The base that comes with the package for a preset. */

@@ -2,13 +2,13 @@
 // for every record of a file.
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
+import { preparePicture } from "../tokenizer/pixels.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { loadModel } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
 import { type Prediction, predict, writePredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { sheet } from "../world/sheets.ts";
-import { preparePicture } from "../tokenizer/pixels.ts";
 import { encodeAll, open, type Session, withCache } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 
@@ -47,17 +47,32 @@ export function register(program: Command): void {
 }
 
 async function run(f: Flags): Promise<void> {
-  if (!f.data && !(f.image && f.action !== undefined)) throw new WorldlineError("edit needs --image and --action, or --data with a file of records");
+  if (!f.data && !(f.image && f.action !== undefined))
+    throw new WorldlineError("edit needs --image and --action, or --data with a file of records");
   for (const path of [f.out, f.sheet]) if (path) await checkWritable(path);
   if (f.image) await readPicture(f.image);
-  const records = f.data ? await readRecords<TripletRecord>(f.data, ["action"]) : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
+  const records = f.data
+    ? await readRecords<TripletRecord>(f.data, ["action"])
+    : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
   const s = await open(f.cwm, f.cache);
   const dynamics = f.cdm ? await loadModel(s.device, f.cdm, s.model) : undefined;
   const signal = interruption();
   warnUnknown(s, records);
-  await encodeAll(s, records.map((r) => ({ source: r.source })), signal);
+  await encodeAll(
+    s,
+    records.map((r) => ({ source: r.source })),
+    signal,
+  );
   const batch = Math.min(16, records.length);
-  const options = { candidates: f.candidates, temperature: f.temperature, topP: f.topP, seed: f.seed, batch, signal, onProgress: progress("drawing") };
+  const options = {
+    candidates: f.candidates,
+    temperature: f.temperature,
+    topP: f.topP,
+    seed: f.seed,
+    batch,
+    signal,
+    onProgress: progress("drawing"),
+  };
   const predictions = await predict(s.device, s.model, dynamics, s.codes, records, options);
   if (f.data) {
     await writePredictions(f.out, predictions);
@@ -70,7 +85,9 @@ async function writeBest(f: Flags, s: Session, p: Prediction): Promise<void> {
   const pictures = await s.model.pictures.decode(p.candidates, p.columns);
   await writePng(f.out, pictures[p.best]);
   const scores = p.scores.map((v, i) => `${i + 1}: ${v.toFixed(2)}`).join("  ");
-  say(`${f.out}: ${pictures[0].width} x ${pictures[0].height}, candidate ${p.best + 1} of ${p.candidates.length}${scores ? `; mean log p(action) ${scores}` : ""}`);
+  say(
+    `${f.out}: ${pictures[0].width} x ${pictures[0].height}, candidate ${p.best + 1} of ${p.candidates.length}${scores ? `; mean log p(action) ${scores}` : ""}`,
+  );
 }
 
 async function writeSheet(path: string, s: Session, records: readonly TripletRecord[], predictions: readonly Prediction[]): Promise<void> {
@@ -80,7 +97,11 @@ async function writeSheet(path: string, s: Session, records: readonly TripletRec
     const pictures = await s.model.pictures.decode(p.candidates, p.columns);
     const source = preparePicture(await readPicture(r.source), s.model.pixels);
     const seen = (await s.model.pictures.decode([s.codes.get(r.source).codes], p.columns))[0];
-    const cells = pictures.map((picture, k) => ({ picture, caption: p.scores[k]?.toFixed(2) ?? "", ...(k === p.best && p.scores.length ? { border: [40, 160, 70] as [number, number, number] } : {}) }));
+    const cells = pictures.map((picture, k) => ({
+      picture,
+      caption: p.scores[k]?.toFixed(2) ?? "",
+      ...(k === p.best && p.scores.length ? { border: [40, 160, 70] as [number, number, number] } : {}),
+    }));
     rows.push({ label: r.action, cells: [{ picture: source }, { picture: seen }, ...cells] });
   }
   const columns = ["source", "as codes", ...predictions[0].candidates.map((_, k) => `${k + 1}`)];
@@ -96,5 +117,11 @@ function warnUnknown(s: Session, records: readonly { action: string }[]): void {
       if (s.model.tokenizer.ids(` ${word.toLowerCase()}`).length > 1 && s.model.tokenizer.ids(word).length > 1) unknown.add(word);
     }
   }
-  if (unknown.size) say(`note: the model's vocabulary has no whole token for ${[...unknown].slice(0, 8).map((w) => `"${w}"`).join(", ")}; spelled out, expect poor results`);
+  if (unknown.size)
+    say(
+      `note: the model's vocabulary has no whole token for ${[...unknown]
+        .slice(0, 8)
+        .map((w) => `"${w}"`)
+        .join(", ")}; spelled out, expect poor results`,
+    );
 }

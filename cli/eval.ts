@@ -36,8 +36,11 @@ export function register(program: Command): void {
       }
       const rates = { single: systemRates(records, all), best: systemRates(records, chosen) };
       for (const [name, r] of Object.entries(rates)) {
-        const show = (key: "success" | "done" | "minimal") => `${key} ${(100 * r[key].value).toFixed(1)}% (${(100 * r[key].low).toFixed(1)} to ${(100 * r[key].high).toFixed(1)})`;
-        say(`${name === "single" ? "one candidate " : "best candidate"} ${show("success")}, ${show("done")}, ${show("minimal")}, n = ${r.success.n}`);
+        const show = (key: "success" | "done" | "minimal") =>
+          `${key} ${(100 * r[key].value).toFixed(1)}% (${(100 * r[key].low).toFixed(1)} to ${(100 * r[key].high).toFixed(1)})`;
+        say(
+          `${name === "single" ? "one candidate " : "best candidate"} ${show("success")}, ${show("done")}, ${show("minimal")}, n = ${r.success.n}`,
+        );
       }
       if (f.out) await writeText(f.out, JSON.stringify(rates, null, 1));
     });

@@ -18,7 +18,8 @@ export function register(program: Command): void {
       const records = await readRecords<AnnotatedRecord>(f.in, ["action", "mean_logprob"]);
       const kept = filterRecords(records, { keep: f.keep, threshold: f.threshold, classOf: f.byClass ? (r) => r.family ?? "" : undefined });
       await writeRecords(f.out, kept);
-      const mean = (list: readonly AnnotatedRecord[]) => (list.reduce((a, r) => a + r.mean_logprob, 0) / Math.max(1, list.length)).toFixed(3);
+      const mean = (list: readonly AnnotatedRecord[]) =>
+        (list.reduce((a, r) => a + r.mean_logprob, 0) / Math.max(1, list.length)).toFixed(3);
       say(`${f.out}: ${kept.length} of ${records.length} kept, mean log-probability ${mean(records)} before and ${mean(kept)} after`);
     });
 }

@@ -8,6 +8,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
 import { crossEntropy } from "../engine/ops/index.ts";
+import { codebookRows, nearestCode } from "../engine/ops/quantize.ts";
 import { Tape } from "../engine/tape.ts";
 import { plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
 import { interleaved, planar } from "../tokenizer/image.ts";
@@ -15,7 +16,6 @@ import { defaultTraining, trainStep } from "../train/loop.ts";
 import { fileSource } from "../weights/file_source.ts";
 import { openSafetensors, toFloat32, toIntegers } from "../weights/safetensors.ts";
 import { loadLanguageModel, loadPictureModel } from "../world/model.ts";
-import { codebookRows, nearestCode } from "../engine/ops/quantize.ts";
 
 interface Row {
   readonly quantity: string;
@@ -33,7 +33,10 @@ export function register(program: Command): void {
       const device = await openDevice();
       const rows = await checkGoldens(device, folder);
       const width = Math.max(...rows.map((r) => r.quantity.length));
-      for (const r of rows) console.log(`${r.error <= r.limit ? "ok  " : "MISS"} ${r.quantity.padEnd(width)} error ${r.error.toExponential(2)} limit ${r.limit.toExponential(0)}`);
+      for (const r of rows)
+        console.log(
+          `${r.error <= r.limit ? "ok  " : "MISS"} ${r.quantity.padEnd(width)} error ${r.error.toExponential(2)} limit ${r.limit.toExponential(0)}`,
+        );
       const missed = rows.filter((r) => !(r.error <= r.limit)).length;
       console.log(`${rows.length - missed} within their limits, ${missed} not`);
       if (missed) process.exitCode = 1;
@@ -46,7 +49,10 @@ export async function checkGoldens(device: Device, folder: string): Promise<Row[
   const rows: Row[] = [];
   if (await expected.has("lm.safetensors")) rows.push(...(await languageModel(device, folder, expected)));
   if (await expected.has("vq_encode.safetensors")) rows.push(...(await pictureModel(device, folder, expected)));
-  if (rows.length === 0) throw new WorldlineError(`${folder} has no expected/lm.safetensors or expected/vq_encode.safetensors; give a configuration folder as test/goldens/MANIFEST.md describes`);
+  if (rows.length === 0)
+    throw new WorldlineError(
+      `${folder} has no expected/lm.safetensors or expected/vq_encode.safetensors; give a configuration folder as test/goldens/MANIFEST.md describes`,
+    );
   return rows;
 }
 
@@ -75,7 +81,12 @@ class Goldens {
     const out = new Map<string, { shape: readonly number[]; data: Float64Array }>();
     for (const [name, t] of opened.tensors) {
       const bytes = await opened.read(name);
-      const data = t.dtype === "F64" ? f64(bytes) : /^F|^BF/.test(t.dtype) ? Float64Array.from(toFloat32(bytes, t.dtype)) : Float64Array.from(toIntegers(bytes, t.dtype));
+      const data =
+        t.dtype === "F64"
+          ? f64(bytes)
+          : /^F|^BF/.test(t.dtype)
+            ? Float64Array.from(toFloat32(bytes, t.dtype))
+            : Float64Array.from(toIntegers(bytes, t.dtype));
       out.set(name, { shape: t.shape, data });
     }
     await opened.close();
@@ -101,7 +112,13 @@ const norm = (a: ArrayLike<number>) => Math.sqrt(Array.from(a).reduce((s, v) => 
 
 interface Settings {
   readonly loss_f64: number;
-  readonly optimizer: { readonly lr: number; readonly betas: [number, number]; readonly eps: number; readonly weight_decay: number; readonly clip_global_norm: number };
+  readonly optimizer: {
+    readonly lr: number;
+    readonly betas: [number, number];
+    readonly eps: number;
+    readonly weight_decay: number;
+    readonly clip_global_norm: number;
+  };
   readonly training_log: Record<string, { loss: number; grad_norm_before_clip: number }[]>;
 }
 
@@ -124,7 +141,12 @@ async function languageModel(device: Device, folder: string, expected: Goldens):
   tape.backward(loss);
   const plan = await tape.plan();
   const batch = shifted(ids.data, weights, B, T);
-  plan.write("ids", Uint32Array.from(ids.data)).write("positions", plainPositions(B, T)).write("targets", batch.targets).write("weights", batch.weights).run();
+  plan
+    .write("ids", Uint32Array.from(ids.data))
+    .write("positions", plainPositions(B, T))
+    .write("targets", batch.targets)
+    .write("weights", batch.weights)
+    .run();
   const [gotLogits, gotLoss, gotCe, gotHidden] = await plan.read(logits, loss, ce, hidden);
   const kept = (a: ArrayLike<number>) => Array.from(a).filter((_, i) => i % T !== T - 1);
   const rows: Row[] = [
@@ -142,12 +164,20 @@ async function languageModel(device: Device, folder: string, expected: Goldens):
     rows.push({ quantity: `gradient ${name} (of its norm)`, error: largest(got, want.data) / norm(want.data), limit: 1e-4 });
   }
   plan.destroy();
-  rows.push(...(await optimizerSteps(device, folder, expected, facts, false)), ...(await optimizerSteps(device, folder, expected, facts, true)));
+  rows.push(
+    ...(await optimizerSteps(device, folder, expected, facts, false)),
+    ...(await optimizerSteps(device, folder, expected, facts, true)),
+  );
   return rows;
 }
 
 /** The target and weight of every position: those of the next token; none at the end of a row. */
-function shifted(ids: ArrayLike<number>, weights: ArrayLike<number>, B: number, T: number): { targets: Uint32Array; weights: Float32Array } {
+function shifted(
+  ids: ArrayLike<number>,
+  weights: ArrayLike<number>,
+  B: number,
+  T: number,
+): { targets: Uint32Array; weights: Float32Array } {
   const at = (i: number) => (i % T === T - 1 ? -1 : i + 1);
   return {
     targets: Uint32Array.from({ length: B * T }, (_, i) => (at(i) < 0 ? 0 : ids[at(i)])),
@@ -162,7 +192,15 @@ async function optimizerSteps(device: Device, folder: string, expected: Goldens,
   const [steps, B, T] = batches.get("train.input_ids")!.shape;
   const { lr, betas, eps, weight_decay, clip_global_norm: clip } = facts.optimizer;
   const { lm: model } = await loadLanguageModel(device, folder);
-  const options = { ...defaultTraining, learningRate: lr, betas, epsilon: eps, weightDecay: weight_decay, clip: clipped ? clip : 0, batch: B };
+  const options = {
+    ...defaultTraining,
+    learningRate: lr,
+    betas,
+    epsilon: eps,
+    weightDecay: weight_decay,
+    clip: clipped ? clip : 0,
+    batch: B,
+  };
   const step = await trainStep(device, model, { T, scored: T }, options);
   const rows: Row[] = [];
   const log = facts.training_log[`${name}.f64`];
@@ -171,11 +209,26 @@ async function optimizerSteps(device: Device, folder: string, expected: Goldens,
     const part = (key: string) => batches.get(key)!.data.subarray(s * B * T, (s + 1) * B * T);
     const ids = part("train.input_ids");
     const { targets, weights } = shifted(ids, part("train.weights"), B, T);
-    step.plan.write("ids", Uint32Array.from(ids)).write("rows", Uint32Array.from({ length: B * T }, (_, i) => i)).write("targets", targets).write("weights", weights);
-    step.plan.set("lr", lr).set("step", s + 1).run();
+    step.plan
+      .write("ids", Uint32Array.from(ids))
+      .write(
+        "rows",
+        Uint32Array.from({ length: B * T }, (_, i) => i),
+      )
+      .write("targets", targets)
+      .write("weights", weights);
+    step.plan
+      .set("lr", lr)
+      .set("step", s + 1)
+      .run();
     const [[loss], [gradNorm]] = await step.plan.read(step.loss, step.norm);
     if (log) rows.push({ quantity: `${name} loss of step ${s + 1}`, error: Math.abs(loss - log[s].loss), limit: 1e-4 });
-    if (log) rows.push({ quantity: `${name} gradient norm of step ${s + 1}`, error: Math.abs(gradNorm - log[s].grad_norm_before_clip), limit: 1e-3 });
+    if (log)
+      rows.push({
+        quantity: `${name} gradient norm of step ${s + 1}`,
+        error: Math.abs(gradNorm - log[s].grad_norm_before_clip),
+        limit: 1e-3,
+      });
     if (s !== 0 && s !== steps - 1) continue;
     const want = await expected.tensors(`${name}.step${s + 1}.safetensors`);
     let worst = 0;
@@ -208,10 +261,15 @@ async function pictureModel(device: Device, folder: string, expected: Goldens): 
     const codes = tape.keep(nearestCode(z.reshape(z.size / dim, dim), model.quantize.embedding.weight));
     const plan = await tape.plan();
     const images = Float32Array.from({ length: n * h * w * 3 });
-    for (let b = 0; b < n; b++) images.set(interleaved(Float32Array.from(pixels.data.subarray(b * 3 * h * w, (b + 1) * 3 * h * w)), h * w), b * 3 * h * w);
+    for (let b = 0; b < n; b++)
+      images.set(interleaved(Float32Array.from(pixels.data.subarray(b * 3 * h * w, (b + 1) * 3 * h * w)), h * w), b * 3 * h * w);
     plan.write("pixels", images).run();
     const [gotZ, gotCodes] = await plan.read(z, codes);
-    rows.push({ quantity: `${prefix}prequant`, error: largest(channelsFirst(gotZ, n, dim), encoded.get(`${prefix}prequant`)!.data), limit: 2e-4 });
+    rows.push({
+      quantity: `${prefix}prequant`,
+      error: largest(channelsFirst(gotZ, n, dim), encoded.get(`${prefix}prequant`)!.data),
+      limit: 2e-4,
+    });
     rows.push({ quantity: `${prefix}codes`, error: largest(gotCodes, encoded.get(`${prefix}codes`)!.data), limit: 0 });
     plan.destroy();
   }
@@ -243,6 +301,7 @@ async function pictureModel(device: Device, folder: string, expected: Goldens): 
 function channelsFirst(z: ArrayLike<number>, n: number, dim: number): Float64Array {
   const cells = z.length / n / dim;
   const out = new Float64Array(z.length);
-  for (let b = 0; b < n; b++) for (let c = 0; c < cells; c++) for (let d = 0; d < dim; d++) out[(b * dim + d) * cells + c] = z[(b * cells + c) * dim + d];
+  for (let b = 0; b < n; b++)
+    for (let c = 0; c < cells; c++) for (let d = 0; d < dim; d++) out[(b * dim + d) * cells + c] = z[(b * cells + c) * dim + d];
   return out;
 }

@@ -9,7 +9,9 @@ import { versions } from "./versions.ts";
 const commands = ["demo", "doctor", "train", "annotate", "filter", "edit", "probe", "eval", "frames", "pretrain", "tabletop", "goldens"];
 
 const program = new Command("worldline")
-  .description("Trains and runs world models on WebGPU: a dynamics model says the action between two pictures, a world model draws the next picture.")
+  .description(
+    "Trains and runs world models on WebGPU: a dynamics model says the action between two pictures, a world model draws the next picture.",
+  )
   .version(versions().worldline)
   .showHelpAfterError("(see --help)");
 

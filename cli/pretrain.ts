@@ -5,8 +5,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { openDevice } from "../engine/node.ts";
-import { presets } from "../world/tabletop/presets.ts";
 import { makeBase, vqReader } from "../world/tabletop/make_base.ts";
+import { presets } from "../world/tabletop/presets.ts";
 import { count, duration, say, status } from "./terminal.ts";
 
 /** Adds the command. */
@@ -23,8 +23,19 @@ export function register(program: Command): void {
       const begin = performance.now();
       const device = await openDevice();
       const { world, base } = presets[o.preset];
-      await makeBase(device, { world, settings: base, seed: o.seed, out: o.out, vq: o.vq ? await vqReader(o.vq) : undefined, vqOnly: o.vqOnly, say, status });
-      const hash = createHash("sha256").update(await readFile(join(o.out, "model.safetensors"))).digest("hex");
+      await makeBase(device, {
+        world,
+        settings: base,
+        seed: o.seed,
+        out: o.out,
+        vq: o.vq ? await vqReader(o.vq) : undefined,
+        vqOnly: o.vqOnly,
+        say,
+        status,
+      });
+      const hash = createHash("sha256")
+        .update(await readFile(join(o.out, "model.safetensors")))
+        .digest("hex");
       say(`${o.out}/model.safetensors: sha256 ${hash}, seed ${o.seed}, ${duration((performance.now() - begin) / 1000)}`);
     });
 }

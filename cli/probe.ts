@@ -24,7 +24,9 @@ export function register(program: Command): void {
     const items = await probe(s.device, s.model, s.codes, records, directions, { batch: 64, signal, onProgress: progress("scoring") });
     if (f.out) await writeText(f.out, items.map((i) => JSON.stringify(i)).join("\n") + "\n");
     for (const [kind, r] of preferences(items)) {
-      say(`${kind.padEnd(22)} real preferred ${(100 * r.value).toFixed(1)}% (${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)}, n = ${r.n})`);
+      say(
+        `${kind.padEnd(22)} real preferred ${(100 * r.value).toFixed(1)}% (${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)}, n = ${r.n})`,
+      );
     }
   });
 }

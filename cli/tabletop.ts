@@ -12,7 +12,11 @@ export function register(program: Command): void {
     .command("tabletop")
     .description("write data of the embedded world")
     .requiredOption("--out <folder>", "where to write")
-    .addOption(new Option("--world <name>", "default: 3 x 3 cells; full: 4 x 4, more kinds, clutter, camera shift").choices(["default", "full"]).default("default"))
+    .addOption(
+      new Option("--world <name>", "default: 3 x 3 cells; full: 4 x 4, more kinds, clutter, camera shift")
+        .choices(["default", "full"])
+        .default("default"),
+    )
     .option("--triplets <n>", "labelled triplets", count(0, 1e6), 100)
     .option("--clips <n>", "unlabelled clips", count(0, 1e5), 0)
     .option("--seed <n>", "seed", count(0, 2 ** 31), 0)
@@ -24,7 +28,12 @@ export function register(program: Command): void {
         say(`${join(f.out, "triplets.jsonl")}: ${f.triplets} triplets`);
       }
       if (f.clips) {
-        const { stored } = await writeClips(world, join(f.out, "clips"), { count: f.clips, seed: f.seed, signal, onProgress: progress("clips") });
+        const { stored } = await writeClips(world, join(f.out, "clips"), {
+          count: f.clips,
+          seed: f.seed,
+          signal,
+          onProgress: progress("clips"),
+        });
         say(`${join(f.out, "clips")}: ${f.clips} clips as ${stored}`);
       }
     });

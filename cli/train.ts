@@ -47,7 +47,9 @@ export function register(program: Command): void {
     .option("--max-steps <n>", "training steps", count(1, 1e8), d.steps)
     .option("--per-device-train-batch-size <n>", "examples per step", count(1, 65536), d.batch)
     .option("--learning-rate <x>", "peak learning rate", number(0, 10), d.learningRate)
-    .addOption(new Option("--lr-scheduler-type <name>", "schedule after the warm-up").choices(["cosine", "linear", "constant"]).default(d.type))
+    .addOption(
+      new Option("--lr-scheduler-type <name>", "schedule after the warm-up").choices(["cosine", "linear", "constant"]).default(d.type),
+    )
     .option("--warmup-ratio <x>", "share of the steps that warm up", number(0, 1), d.warmupRatio)
     .option("--weight-decay <x>", "decoupled weight decay", number(0, 10), d.weightDecay)
     .option("--max-grad-norm <x>", "clip the global gradient norm; 0: do not", number(0, 1e9), d.clip)
@@ -96,5 +98,7 @@ async function run(role: string, f: Flags): Promise<void> {
   });
   if (!result) throw new Interrupted();
   const last = result.log[result.log.length - 1];
-  say(`${f.out}: ${training.steps} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${duration(result.seconds)}, JavaScript busy ${(100 * result.hostShare).toFixed(1)}% of it`);
+  say(
+    `${f.out}: ${training.steps} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${duration(result.seconds)}, JavaScript busy ${(100 * result.hostShare).toFixed(1)}% of it`,
+  );
 }

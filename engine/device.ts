@@ -1,13 +1,5 @@
 // The one class that calls WebGPU: features and limits, buffers by kind, pipelines, uploads and readbacks. Every object is labelled.
-import {
-  type Capabilities,
-  type DType,
-  dtypeBytes,
-  type Grid,
-  type Kernel,
-  type Numbers,
-  type Variant,
-} from "../kernels/kernel.ts";
+import { type Capabilities, type DType, dtypeBytes, type Grid, type Kernel, type Numbers, type Variant } from "../kernels/kernel.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
@@ -72,7 +64,12 @@ export class Device {
     this.gpu = options.gpu;
     this.adapter = options.adapter;
     this.debug = options.debug ?? 0;
-    this.forced = new Map((options.force ?? "").split(",").filter(Boolean).map((pair) => pair.split(":") as [string, string]));
+    this.forced = new Map(
+      (options.force ?? "")
+        .split(",")
+        .filter(Boolean)
+        .map((pair) => pair.split(":") as [string, string]),
+    );
     this.capabilities = capabilitiesOf(raw, options.adapter);
     raw.lost.then((info) => {
       if (info.reason === "destroyed") return;
@@ -105,7 +102,9 @@ export class Device {
     this.alive();
     const size = Math.max(16, align(bytes, 16));
     if (size > this.raw.limits.maxBufferSize) {
-      throw new WorldlineError(`${label} needs ${size} bytes in one buffer but this adapter allows ${this.raw.limits.maxBufferSize}; use a smaller batch or model`);
+      throw new WorldlineError(
+        `${label} needs ${size} bytes in one buffer but this adapter allows ${this.raw.limits.maxBufferSize}; use a smaller batch or model`,
+      );
     }
     const usage = GPU_BUFFER.STORAGE | GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST;
     const buffer = this.raw.createBuffer({ size, usage, label });
@@ -159,7 +158,8 @@ export class Device {
   /** Copies host numbers into a stored tensor. */
   write(t: Tensor, data: TypedArray): void {
     this.alive();
-    if (data.length !== t.size) throw new WorldlineError(`write: ${t.name} (${t.shape.join(", ")}) holds ${t.size} values but ${data.length} were given`);
+    if (data.length !== t.size)
+      throw new WorldlineError(`write: ${t.name} (${t.shape.join(", ")}) holds ${t.size} values but ${data.length} were given`);
     const { buffer, offset } = stored(t);
     writeBytes(this.raw.queue, buffer, offset, encode(data, t.dtype));
   }
@@ -274,7 +274,12 @@ export class Device {
       await scope;
       return { key: choice.key, pipeline, layout };
     } catch (cause) {
-      const problem = shaderProblem(choice, code, (await module.getCompilationInfo()).messages, (await scope)?.message ?? (cause as Error).message);
+      const problem = shaderProblem(
+        choice,
+        code,
+        (await module.getCompilationInfo()).messages,
+        (await scope)?.message ?? (cause as Error).message,
+      );
       throw new WorldlineError(problem);
     }
   }

@@ -1,6 +1,6 @@
 // AdamW over all parameters in few launches: parameters that lie side by side in one buffer are updated as one range. Their gradients and
 // moments are ranges of buffers of equal size (Device.mirror), so nothing is gathered.
-import { adamw as update, clipScale, sumSquares, sumSquaresShare } from "../kernels/adamw/adamw.ts";
+import { clipScale, sumSquares, sumSquaresShare, adamw as update } from "../kernels/adamw/adamw.ts";
 import type { Device } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Scalar, Tape } from "./tape.ts";
@@ -51,7 +51,11 @@ export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWO
 }
 
 function twins(device: Device, w: Tensor): { grad: Tensor; m: Tensor; v: Tensor } {
-  return { grad: device.mirror(w, "gradients", "gradients"), m: device.mirror(w, "moment 1", "moments"), v: device.mirror(w, "moment 2", "moments") };
+  return {
+    grad: device.mirror(w, "gradients", "gradients"),
+    m: device.mirror(w, "moment 1", "moments"),
+    v: device.mirror(w, "moment 2", "moments"),
+  };
 }
 
 /** Moments of the given parameters by name, for checkpoints: `<name>.exp_avg` and `<name>.exp_avg_sq`. */
@@ -72,22 +76,32 @@ interface Range {
 /** Joins parameters that follow each other in one buffer (padding between them holds zeros) up to `limit` values. */
 function mergedRanges(params: readonly (readonly [string, Tensor])[], noDecay: (name: string) => boolean, limit: number): Range[] {
   const list = params.map(([name, t]) => {
-    if (t.dtype !== "f32" || !t.storage) throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored f32 tensors`);
-    return { buffer: t.storage.buffer, begin: t.storage.offset / 4, end: t.storage.offset / 4 + Math.ceil(t.size / 4) * 4, decayed: !noDecay(name) };
+    if (t.dtype !== "f32" || !t.storage)
+      throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored f32 tensors`);
+    return {
+      buffer: t.storage.buffer,
+      begin: t.storage.offset / 4,
+      end: t.storage.offset / 4 + Math.ceil(t.size / 4) * 4,
+      decayed: !noDecay(name),
+    };
   });
   const buffers = [...new Set(list.map((r) => r.buffer))];
   list.sort((a, b) => buffers.indexOf(a.buffer) - buffers.indexOf(b.buffer) || a.begin - b.begin);
   const joined: typeof list = [];
   for (const r of list) {
     const last = joined[joined.length - 1];
-    if (last && last.buffer === r.buffer && last.decayed === r.decayed && r.begin - last.end < 64 && r.end - last.begin <= limit) last.end = r.end;
+    if (last && last.buffer === r.buffer && last.decayed === r.decayed && r.begin - last.end < 64 && r.end - last.begin <= limit)
+      last.end = r.end;
     else joined.push({ ...r });
   }
   return joined.flatMap(({ buffer, begin, end, decayed }) => {
     const parts: Range[] = [];
     for (let b = begin; b < end; b += limit) {
       const n = Math.min(limit, end - b);
-      parts.push({ decayed, tensor: new Tensor([n], "f32", `parameters ${b} to ${b + n} of ${buffer.label}`, { storage: { buffer, offset: b * 4 } }) });
+      parts.push({
+        decayed,
+        tensor: new Tensor([n], "f32", `parameters ${b} to ${b + n} of ${buffer.label}`, { storage: { buffer, offset: b * 4 } }),
+      });
     }
     return parts;
   });

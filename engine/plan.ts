@@ -165,8 +165,10 @@ export class Plan {
   /** Fills an input. */
   write(name: string, data: TypedArray): this {
     const t = this.inputs.get(name);
-    if (!t) throw new WorldlineError(`plan.write: there is no input "${name}"; this plan has ${[...this.inputs.keys()].join(", ") || "none"}`);
-    if (data.length !== t.size) throw new WorldlineError(`plan.write: "${name}" (${t.shape.join(", ")}) takes ${t.size} values but ${data.length} were given`);
+    if (!t)
+      throw new WorldlineError(`plan.write: there is no input "${name}"; this plan has ${[...this.inputs.keys()].join(", ") || "none"}`);
+    if (data.length !== t.size)
+      throw new WorldlineError(`plan.write: "${name}" (${t.shape.join(", ")}) takes ${t.size} values but ${data.length} were given`);
     const { buffer, offset } = stored(t);
     writeBytes(this.device.raw.queue, buffer, offset, encode(data, t.dtype));
     return this;
@@ -175,7 +177,8 @@ export class Plan {
   /** Sets a scalar for the runs that follow. */
   set(name: string, value: number): this {
     const s = this.scalars.get(name);
-    if (!s) throw new WorldlineError(`plan.set: there is no scalar "${name}"; this plan has ${[...this.scalars.keys()].join(", ") || "none"}`);
+    if (!s)
+      throw new WorldlineError(`plan.set: there is no scalar "${name}"; this plan has ${[...this.scalars.keys()].join(", ") || "none"}`);
     if (s.value !== value) {
       s.value = value;
       this.dirty = true;
@@ -229,7 +232,10 @@ export class Plan {
     const index = (await this.device.read(first))[0][0];
     if (index >= launches.length) return;
     const l = launches[index];
-    const frames = (l.origin.stack ?? "").split("\n").slice(2).filter((line) => !/engine\/(tape|ops)/.test(line));
+    const frames = (l.origin.stack ?? "")
+      .split("\n")
+      .slice(2)
+      .filter((line) => !/engine\/(tape|ops)/.test(line));
     const caller = frames[0]?.trim() ?? "";
     throw new WorldlineError(`the first NaN or infinity came from launch ${index}, ${describeLaunch(l)}, recorded ${caller}`);
   }

@@ -91,7 +91,10 @@ async function timed(device: Device, bound: readonly Bound[], sums: Map<string, 
 
 /** A profile as a table for people. */
 export function profileTable(p: Profile): string {
-  const rows = p.rows.map((r) => `${r.key.padEnd(56)} ${String(r.count).padStart(5)} ${r.total.toFixed(0).padStart(9)} ${r.mean.toFixed(1).padStart(9)} ${(r.share * 100).toFixed(1).padStart(6)}%`);
+  const rows = p.rows.map(
+    (r) =>
+      `${r.key.padEnd(56)} ${String(r.count).padStart(5)} ${r.total.toFixed(0).padStart(9)} ${r.mean.toFixed(1).padStart(9)} ${(r.share * 100).toFixed(1).padStart(6)}%`,
+  );
   const head = `${"kernel".padEnd(56)} count  total us   mean us  share`;
   const tail = `sum ${(p.total / 1000).toFixed(2)} ms, wall ${(p.wall / 1000).toFixed(2)} ms, host ${(p.host / 1000).toFixed(2)} ms (${((p.host / p.wall) * 100).toFixed(1)}% of wall)`;
   return [head, ...rows, tail].join("\n");

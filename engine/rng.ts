@@ -43,7 +43,10 @@ export class Rng {
 
   /** An independent generator named below this one; does not advance this one. */
   fork(name: string | number): Rng {
-    return new Rng(pcg4d(this.seed, this.stream, 0x666f726b, typeof name === "number" ? name : hashName(name))[0], this.stream ^ hashName(String(name)));
+    return new Rng(
+      pcg4d(this.seed, this.stream, 0x666f726b, typeof name === "number" ? name : hashName(name))[0],
+      this.stream ^ hashName(String(name)),
+    );
   }
 
   /** The next 32 random bits. */

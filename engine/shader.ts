@@ -26,7 +26,8 @@ function replaceLine(text: string, kind: "alias" | "const", name: string, value:
 
 /** File, line, text and message of the first error the compiler named. */
 export function shaderProblem(choice: Choice, code: string, messages: readonly GPUCompilationMessage[], fallback: string): string {
-  const file = choice.variant.source.pathname.split("/").slice(-2).join("/");
+  const { protocol, pathname } = choice.variant.source;
+  const file = protocol === "data:" ? "generated text" : pathname.split("/").slice(-2).join("/");
   const m = messages.find((x) => x.type === "error");
   if (!m) return `${choice.key} (${file}) does not compile: ${fallback}`;
   const line = code.split("\n")[m.lineNum - 1]?.trim() ?? "";

@@ -126,7 +126,8 @@ export class Tape {
     });
     for (const w of kernel.writes) {
       for (const r of kernel.reads) {
-        if (tensors[w].root === tensors[r].root) throw new WorldlineError(`${kernel.name}: "${w}" and "${r}" are the same tensor; a launch cannot read what it writes`);
+        if (tensors[w].root === tensors[r].root)
+          throw new WorldlineError(`${kernel.name}: "${w}" and "${r}" are the same tensor; a launch cannot read what it writes`);
       }
     }
     const names = Object.keys(kernel.params) as P[];
@@ -134,7 +135,8 @@ export class Tape {
     const list = names.map((name) => {
       const value = params[name];
       numbers[name] = value instanceof Scalar ? value.value : value;
-      if (numbers[name] === undefined || Number.isNaN(numbers[name])) throw new WorldlineError(`${kernel.name}: parameter "${name}" is missing or not a number`);
+      if (numbers[name] === undefined || Number.isNaN(numbers[name]))
+        throw new WorldlineError(`${kernel.name}: parameter "${name}" is missing or not a number`);
       return value;
     });
     const choice = this.device.choose(k, numbers, bindingTypes(k, bound));
@@ -179,9 +181,13 @@ export class Tape {
 
   /** Appends the gradient launches of everything that led to `loss` (one value), times `scale`. */
   backward(loss: Tensor, scale: number | Scalar = 1): void {
-    if (loss.size !== 1) throw new WorldlineError(`backward: ${loss.name} (${loss.shape.join(", ")}) must be a single value; reduce it first`);
+    if (loss.size !== 1)
+      throw new WorldlineError(`backward: ${loss.name} (${loss.shape.join(", ")}) must be a single value; reduce it first`);
     const target = this.into(loss);
-    if (!target) throw new WorldlineError(`backward: nothing trainable led to ${loss.name}; mark parameters as trainable and make the tape with { training: true }`);
+    if (!target)
+      throw new WorldlineError(
+        `backward: nothing trainable led to ${loss.name}; mark parameters as trainable and make the tape with { training: true }`,
+      );
     this.launch(fill, { y: target.tensor }, { n: 1, value: scale });
     this.keep(loss);
     for (const step of this.steps.reverse()) {
@@ -213,7 +219,8 @@ function bindingTypes(kernel: Kernel, bound: readonly Tensor[]): Record<string, 
     const given = bound[i].dtype;
     const allowed = kernel.types[name] ?? "f32";
     const list = typeof allowed === "string" ? [allowed] : allowed.dtypes;
-    if (!list.includes(given)) throw new WorldlineError(`${kernel.name}: "${name}" is ${given} but must be ${list.join(" or ")}; cast it first`);
+    if (!list.includes(given))
+      throw new WorldlineError(`${kernel.name}: "${name}" is ${given} but must be ${list.join(" or ")}; cast it first`);
     types[name] = given;
   });
   return types;

@@ -26,7 +26,8 @@ export class Tensor {
 
   constructor(shape: readonly number[], dtype: DType, name: string, place: { storage?: Storage; tape?: Tape; root?: Tensor }) {
     for (const n of shape) {
-      if (!Number.isInteger(n) || n < 1) throw new WorldlineError(`tensor ${name}: shape (${shape.join(", ")}) needs whole numbers of at least 1`);
+      if (!Number.isInteger(n) || n < 1)
+        throw new WorldlineError(`tensor ${name}: shape (${shape.join(", ")}) needs whole numbers of at least 1`);
     }
     this.shape = shape;
     this.dtype = dtype;
@@ -58,7 +59,9 @@ export class Tensor {
   /** The same bytes under another shape of equal size. */
   reshape(...shape: number[]): Tensor {
     if (shape.reduce((a, b) => a * b, 1) !== this.size) {
-      throw new WorldlineError(`reshape: ${this.name} (${this.shape.join(", ")}) has ${this.size} values, (${shape.join(", ")}) needs another number`);
+      throw new WorldlineError(
+        `reshape: ${this.name} (${this.shape.join(", ")}) has ${this.size} values, (${shape.join(", ")}) needs another number`,
+      );
     }
     const t = new Tensor(shape, this.dtype, this.name, { storage: this.storage, tape: this.owner, root: this });
     t.trainable = this.trainable;

@@ -65,7 +65,14 @@ interface KernelSpec<R extends string, W extends string, P extends string> exten
 /** Describes a kernel: the plain shader at the top level, faster ones in `variants`, tried in order before it. */
 export function kernel<R extends string, W extends string, P extends string>(spec: KernelSpec<R, W, P>): Kernel<R, W, P> {
   const { name, reads, writes, params, types, variants = [], ...plain } = spec;
-  return { name, reads, writes, params, types: (types ?? {}) as Record<string, ElementType>, variants: [...variants, { ...plain, name: "plain" }] };
+  return {
+    name,
+    reads,
+    writes,
+    params,
+    types: (types ?? {}) as Record<string, ElementType>,
+    variants: [...variants, { ...plain, name: "plain" }],
+  };
 }
 
 /** Workgroups for n items, folded into two dimensions past the limit of 65,535; lib/grid.wgsl undoes the fold. */

@@ -4,7 +4,19 @@
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters } from "../engine/module.ts";
-import { add, attention, embedding, gatherRows, layerNorm, linear, type RopeTable, rmsnorm, rope, ropeTable, swiglu } from "../engine/ops/index.ts";
+import {
+  add,
+  attention,
+  embedding,
+  gatherRows,
+  layerNorm,
+  linear,
+  type RopeTable,
+  rmsnorm,
+  rope,
+  ropeTable,
+  swiglu,
+} from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import type { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -129,7 +141,10 @@ export function chameleonSpecs(c: ChameleonConfig): { name: string; shape: numbe
     put(`${at}.self_attn.k_proj.weight`, K * D, H);
     put(`${at}.self_attn.v_proj.weight`, K * D, H);
     put(`${at}.self_attn.o_proj.weight`, H, N * D);
-    for (const [name, heads] of [["q_norm", N], ["k_norm", K]] as const) {
+    for (const [name, heads] of [
+      ["q_norm", N],
+      ["k_norm", K],
+    ] as const) {
       put(`${at}.self_attn.${name}.weight`, heads, D);
       put(`${at}.self_attn.${name}.bias`, heads, D);
     }
@@ -152,7 +167,10 @@ export async function createChameleon(device: Device, config: ChameleonConfig, s
   const tensors = device.arena(specs, "weights", "language model");
   for (const [i, t] of tensors.entries()) {
     const data = source instanceof Rng ? initial(source.fork(t.name), specs[i], config) : await source(t.name, t.shape);
-    if (data.length !== t.size) throw new WorldlineError(`${t.name} has ${data.length} values but (${t.shape.join(", ")}) is needed; config.json does not fit the weights`);
+    if (data.length !== t.size)
+      throw new WorldlineError(
+        `${t.name} has ${data.length} values but (${t.shape.join(", ")}) is needed; config.json does not fit the weights`,
+      );
     device.write(t, data);
   }
   return new Chameleon(config, new Map(tensors.map((t) => [t.name, t])));

@@ -1,12 +1,13 @@
 // Generation and scoring of continuations. A prompt is prefilled once; its branches continue from that one prefix. Decoding keeps ids on the
 // device from step to step (sampling is a kernel), so the host reads only finished rows. Each row's draws depend on seed, stream and step alone.
-import { recordIds } from "../kernels/record_ids/record_ids.ts";
+
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { crossEntropy, type RopeTable, sample } from "../engine/ops/index.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
+import { recordIds } from "../kernels/record_ids/record_ids.ts";
 import { type Chameleon, plainPositions, ropeFor, selfAttention, sequenceInputs } from "./chameleon.ts";
 import { KVCache, leftPad } from "./kvcache.ts";
 
@@ -61,13 +62,23 @@ export class Generator {
     this.device = device;
     this.model = model;
     this.shape = shape;
-    this.cache = new KVCache(device, model.config, { prompts: shape.prompts, branches: shape.branches, prefix: shape.promptTokens - 1, capacity: shape.newTokens });
+    this.cache = new KVCache(device, model.config, {
+      prompts: shape.prompts,
+      branches: shape.branches,
+      prefix: shape.promptTokens - 1,
+      capacity: shape.newTokens,
+    });
     const make = (name: string, size: number, dtype: "u32" | "f32") => device.tensor([size], { name, dtype, kind: "cache" });
-    this.state = { current: make("current ids", R, "u32"), ids: make("ids", R * shape.newTokens, "u32"), logprobs: make("logprobs", R * shape.newTokens, "f32") };
+    this.state = {
+      current: make("current ids", R, "u32"),
+      ids: make("ids", R * shape.newTokens, "u32"),
+      logprobs: make("logprobs", R * shape.newTokens, "f32"),
+    };
   }
 
   static async make(device: Device, model: Chameleon, shape: GeneratorShape): Promise<Generator> {
-    if (shape.promptTokens < 2) throw new WorldlineError("generate: a prompt needs at least 2 tokens; put the begin-of-sequence id in front");
+    if (shape.promptTokens < 2)
+      throw new WorldlineError("generate: a prompt needs at least 2 tokens; put the begin-of-sequence id in front");
     const g = new Generator(device, model, shape);
     const table = ropeFor(device, model.config, shape.promptTokens + shape.newTokens);
     g.prefill = await g.recordPrefill(table);
@@ -94,7 +105,12 @@ export class Generator {
     const ids = tape.bring(this.state.current).reshape(R, 1);
     const hidden = this.model.forward(ids, positions, table, this.cache.continuing(base));
     const logits = this.model.logits(hidden.reshape(R, this.model.config.hidden));
-    const options = { temperature: tape.scalar("temperature", 1), topK: tape.scalar("topK", 0), topP: tape.scalar("topP", 1), seed: tape.scalar("seed", 0) };
+    const options = {
+      temperature: tape.scalar("temperature", 1),
+      topK: tape.scalar("topK", 0),
+      topP: tape.scalar("topP", 1),
+      seed: tape.scalar("seed", 0),
+    };
     const chosen = sample(logits, { allowed, mode, streams, counter: base, ...options });
     tape.launch(recordIds, { id: chosen.ids, logprob: chosen.logprobs, ...this.state }, { R, step: base });
     return tape.plan();
@@ -107,9 +123,13 @@ export class Generator {
   async run(prompts: readonly Uint32Array[], options: SamplingOptions, streams?: Uint32Array): Promise<Continuation[][]> {
     const { shape, device } = this;
     const P = shape.prompts;
-    if (prompts.length < 1 || prompts.length > P) throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for 1 to ${P}`);
+    if (prompts.length < 1 || prompts.length > P)
+      throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for 1 to ${P}`);
     for (const p of prompts) {
-      if (p.length < 2 || p.length > shape.promptTokens) throw new WorldlineError(`generate: a prompt has ${p.length} tokens but 2 to ${shape.promptTokens} fit; shorten it or make a longer generator`);
+      if (p.length < 2 || p.length > shape.promptTokens)
+        throw new WorldlineError(
+          `generate: a prompt has ${p.length} tokens but 2 to ${shape.promptTokens} fit; shorten it or make a longer generator`,
+        );
     }
     const padded = Array.from({ length: P }, (_, i) => prompts[Math.min(i, prompts.length - 1)]);
     const heads = padded.map((p) => p.subarray(0, p.length - 1));
@@ -118,13 +138,23 @@ export class Generator {
     this.prefill.write("ids", ids).write("positions", positions).run();
     const R = P * shape.branches;
     const row = (r: number) => padded[Math.floor(r / shape.branches)];
-    device.write(this.state.current, Uint32Array.from({ length: R }, (_, r) => row(r)[row(r).length - 1]));
+    device.write(
+      this.state.current,
+      Uint32Array.from({ length: R }, (_, r) => row(r)[row(r).length - 1]),
+    );
     this.decode.write("allowed", packMask(shape.allowed)).write("mode", new Uint32Array(R));
     this.decode.write("streams", streams ?? Uint32Array.from({ length: R }, (_, r) => r));
-    this.decode.set("temperature", options.temperature).set("topK", options.topK ?? 0).set("topP", options.topP ?? 1).set("seed", options.seed);
+    this.decode
+      .set("temperature", options.temperature)
+      .set("topK", options.topK ?? 0)
+      .set("topP", options.topP ?? 1)
+      .set("seed", options.seed);
     let done = 0;
     while (done < shape.newTokens) {
-      this.decode.write("positions", Uint32Array.from({ length: R }, (_, r) => row(r).length - 1 + done));
+      this.decode.write(
+        "positions",
+        Uint32Array.from({ length: R }, (_, r) => row(r).length - 1 + done),
+      );
       this.decode.set("step", done++).run();
       if (shape.stopId !== undefined && done % 4 === 0 && done < shape.newTokens && (await this.allStopped(done))) break;
     }
@@ -151,7 +181,11 @@ export class Generator {
       const end = stopId === undefined ? -1 : all.indexOf(stopId);
       const stopped = end >= 0;
       const scored = stopped ? end + 1 : steps;
-      return { ids: stopped ? all.subarray(0, end) : all, logprobs: Float32Array.from({ length: scored }, (_, t) => logprobs[t * R + r]), stopped };
+      return {
+        ids: stopped ? all.subarray(0, end) : all,
+        logprobs: Float32Array.from({ length: scored }, (_, t) => logprobs[t * R + r]),
+        stopped,
+      };
     };
     return Array.from({ length: count }, (_, p) => Array.from({ length: branches }, (_, b) => one(p * branches + b)));
   }
@@ -194,11 +228,14 @@ export interface ScorerShape {
 }
 
 function checkGroups(groups: readonly ScoredGroup[], { prompts, branches, prefixTokens }: ScorerShape): void {
-  if (groups.length < 1 || groups.length > prompts) throw new WorldlineError(`score: ${groups.length} groups were given but the scorer was made for 1 to ${prompts}`);
+  if (groups.length < 1 || groups.length > prompts)
+    throw new WorldlineError(`score: ${groups.length} groups were given but the scorer was made for 1 to ${prompts}`);
   for (const { prefix, candidates } of groups) {
     const [n, k] = [prefix?.length ?? 0, candidates.length];
-    if (k < 1 || k > branches) throw new WorldlineError(`score: ${k} candidates were given but 1 to ${branches} fit; make a scorer with more branches`);
-    if (prefixTokens && (n < 2 || n > prefixTokens)) throw new WorldlineError(`score: a prefix has ${n} tokens but 2 to ${prefixTokens} fit; shorten it or make a longer scorer`);
+    if (k < 1 || k > branches)
+      throw new WorldlineError(`score: ${k} candidates were given but 1 to ${branches} fit; make a scorer with more branches`);
+    if (prefixTokens && (n < 2 || n > prefixTokens))
+      throw new WorldlineError(`score: a prefix has ${n} tokens but 2 to ${prefixTokens} fit; shorten it or make a longer scorer`);
   }
 }
 
@@ -221,7 +258,8 @@ export class Scorer {
   }
 
   static async make(device: Device, model: Chameleon, shape: ScorerShape): Promise<Scorer> {
-    if (shape.prefixTokens === 1) throw new WorldlineError("score: a shared prefix needs at least 2 tokens; give 0 to score whole sequences");
+    if (shape.prefixTokens === 1)
+      throw new WorldlineError("score: a shared prefix needs at least 2 tokens; give 0 to score whole sequences");
     const s = new Scorer(device, model, shape);
     const table = ropeFor(device, model.config, shape.prefixTokens + shape.tokens + 1);
     const R = shape.prompts * shape.branches;

@@ -76,7 +76,11 @@ export class KVCache {
 }
 
 /** Token ids of prompts padded on the left to S, the first real column of each, and positions (0 on padding). */
-export function leftPad(prompts: readonly Uint32Array[], S: number, padId: number): { ids: Uint32Array; start: Uint32Array; positions: Uint32Array } {
+export function leftPad(
+  prompts: readonly Uint32Array[],
+  S: number,
+  padId: number,
+): { ids: Uint32Array; start: Uint32Array; positions: Uint32Array } {
   const ids = new Uint32Array(prompts.length * S).fill(padId);
   const positions = new Uint32Array(prompts.length * S);
   const start = Uint32Array.from(prompts, (p) => S - p.length);

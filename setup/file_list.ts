@@ -5,13 +5,30 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = new URL("../", import.meta.url);
-const folders = ["kernels", "engine", "weights", "models", "tokenizer", "train", "world", "cli", "web", "setup", "bench", "examples", "test"];
+const folders = [
+  "kernels",
+  "engine",
+  "weights",
+  "models",
+  "tokenizer",
+  "train",
+  "world",
+  "cli",
+  "web",
+  "setup",
+  "bench",
+  "examples",
+  "test",
+];
 export const begin = "<!-- files -->";
 export const end = "<!-- end of files -->";
 
 /** The list as markdown. */
 export function fileList(): string {
-  const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: fileURLToPath(root), encoding: "utf8" });
+  const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+    cwd: fileURLToPath(root),
+    encoding: "utf8",
+  });
   const files = listed.split("\n").filter((f) => /\.(ts|mjs|sh|wgsl)$/.test(f));
   const lines: string[] = [];
   for (const folder of folders) {
@@ -19,7 +36,10 @@ export function fileList(): string {
     if (own.length) lines.push("", `**${folder}/**`, "");
     for (const f of own) {
       const shown = folder !== "kernels" || /^kernels\/(lib\/)?[^/]+$/.test(f) || f.split("/")[2] === `${f.split("/")[1]}.ts`;
-      if (shown) lines.push(`- \`${folder === "kernels" && f.split("/").length > 2 && !f.includes("/lib/") ? f.split("/").slice(0, 2).join("/") + "/" : f}\` ${opening(f)}`);
+      if (shown)
+        lines.push(
+          `- \`${folder === "kernels" && f.split("/").length > 2 && !f.includes("/lib/") ? f.split("/").slice(0, 2).join("/") + "/" : f}\` ${opening(f)}`,
+        );
     }
   }
   return lines.join("\n").trim();
@@ -34,7 +54,10 @@ function opening(file: string): string {
     if (comment) lines.push(comment[1].trim());
     else if (!line.startsWith("#!")) break;
   }
-  const sentence = lines.join(" ").split(/(?<=[.:;])\s/)[0].replace(/[.:;]$/, "");
+  const sentence = lines
+    .join(" ")
+    .split(/(?<=[.:;])\s/)[0]
+    .replace(/[.:;]$/, "");
   return sentence;
 }
 

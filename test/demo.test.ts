@@ -49,7 +49,17 @@ test("a rerun finds every stage done", () => {
 });
 
 const { demo, ...rest } = presets.quick;
-const small = { ...demo, labels: 20, test: 5, clips: 2, clipActions: [3, 4] as const, cdm: { ...demo.cdm, steps: 6, batch: 8 }, cwm: { ...demo.cwm, steps: 6, batch: 8 }, candidates: 4, ablations: false };
+const small = {
+  ...demo,
+  labels: 20,
+  test: 5,
+  clips: 2,
+  clipActions: [3, 4] as const,
+  cdm: { ...demo.cdm, steps: 6, batch: 8 },
+  cwm: { ...demo.cwm, steps: 6, batch: 8 },
+  candidates: 4,
+  ablations: false,
+};
 const preset = { ...rest, demo: small };
 const silent = { say: () => undefined, status: () => undefined, progress: () => () => undefined };
 const about = { worldline: "", preset: "", command: "", versions: {} };

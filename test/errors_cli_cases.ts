@@ -231,6 +231,11 @@ export const cases: Case[] = [
     want: "file/kept.jsonl: not written, a part of the path is a file, not a folder; check the path",
   },
   {
+    name: "filter onto a folder",
+    args: ["filter", "--in", "one.jsonl", "--out", "folder.png"],
+    want: "folder.png: not written, this is a folder, a file is needed; check the path",
+  },
+  {
     name: "data that is not there",
     args: ["filter", "--in", "nowhere.jsonl", "--out", "out.jsonl"],
     want: /^nowhere\.jsonl cannot be read: ENOENT: no such file or directory; check the path$/,

@@ -72,7 +72,7 @@ export class PictureCoder {
     if (!this.encoders.has(key)) this.encoders.set(key, this.recordEncode(batch, width, height));
     const { plan, codes, features } = await this.encoders.get(key)!;
     const pixels = new Float32Array(batch * width * height * 3);
-    values.forEach((v, b) => pixels.set(interleaved(v, width * height), b * width * height * 3));
+    for (const [b, v] of values.entries()) pixels.set(interleaved(v, width * height), b * width * height * 3);
     plan.write("pixels", pixels).run();
     const [c, f] = await plan.read(codes, features);
     const cells = (width / step) * (height / step);
@@ -106,14 +106,15 @@ export class PictureCoder {
       if (!this.decoders.has(key)) this.decoders.set(key, this.recordDecode(batch, rows, columns));
       const { plan, out: tensor } = await this.decoders.get(key)!;
       const ids = new Uint32Array(batch * rows * columns);
-      part.forEach((c, b) => ids.set(Uint32Array.from(c), b * rows * columns));
+      for (const [b, c] of part.entries()) ids.set(Uint32Array.from(c), b * rows * columns);
       plan.write("codes", ids).run();
       const [values] = await plan.read(tensor);
       const [width, height] = [columns * this.reduction, rows * this.reduction];
       const size = width * height * 3;
-      part.forEach((_, b) =>
-        out.push(postprocess(planar(values.subarray(b * size, (b + 1) * size) as Float32Array), width, height, this.pixels)),
-      );
+      for (let b = 0; b < part.length; b++) {
+        const picture = planar(values.subarray(b * size, (b + 1) * size) as Float32Array);
+        out.push(postprocess(picture, width, height, this.pixels));
+      }
     }
     return out;
   }

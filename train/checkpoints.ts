@@ -20,7 +20,10 @@ interface State {
 /** A store in `folder` for the parameters of `module`. `fingerprint` names data and options: state of another run is refused. */
 export function checkpointStore(device: Device, module: object, folder: string, fingerprint: string, keep = 1): Store {
   const weights = parameters(module);
-  const files = (): Record<string, Map<string, Tensor>> => ({ "model.safetensors": weights, "optimizer.safetensors": optimizerState(device, weights) });
+  const files = (): Record<string, Map<string, Tensor>> => ({
+    "model.safetensors": weights,
+    "optimizer.safetensors": optimizerState(device, weights),
+  });
   return {
     async load() {
       for (const name of (await checkpoints(folder)).reverse()) {
@@ -31,7 +34,9 @@ export function checkpointStore(device: Device, module: object, folder: string, 
         }
         const { state, writes } = whole;
         if (state.fingerprint !== fingerprint) {
-          throw new WorldlineError(`${join(folder, name)} belongs to a run with other data or options; choose another --out or delete the folder to start anew`);
+          throw new WorldlineError(
+            `${join(folder, name)} belongs to a run with other data or options; choose another --out or delete the folder to start anew`,
+          );
         }
         for (const [t, data] of writes) device.write(t, data);
         return { step: state.global_step, log: state.log_history };
@@ -63,11 +68,17 @@ async function checkpoints(folder: string): Promise<string[]> {
 
 async function saveTensors(device: Device, path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
   const values = (await device.read(...tensors.values())) as Float32Array[];
-  await saveSafetensors(path, [...tensors].map(([name, t], i) => ({ name, dtype: "F32" as const, shape: t.shape, data: fromFloat32(values[i], "F32") })));
+  await saveSafetensors(
+    path,
+    [...tensors].map(([name, t], i) => ({ name, dtype: "F32" as const, shape: t.shape, data: fromFloat32(values[i], "F32") })),
+  );
 }
 
 /** Reads one checkpoint: its state and what belongs in each tensor; undefined if anything in it is missing or torn. */
-async function readOne(folder: string, files: Record<string, Map<string, Tensor>>): Promise<{ state: State; writes: [Tensor, Float32Array][] } | undefined> {
+async function readOne(
+  folder: string,
+  files: Record<string, Map<string, Tensor>>,
+): Promise<{ state: State; writes: [Tensor, Float32Array][] } | undefined> {
   const writes: [Tensor, Float32Array][] = [];
   try {
     const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State;

@@ -38,7 +38,8 @@ export function collate(examples: readonly Example[], shape: { T: number; scored
   const targets = new Uint32Array(B * shape.scored);
   const weights = new Float32Array(B * shape.scored);
   examples.forEach((e, b) => {
-    if (e.ids.length > shape.T) throw new WorldlineError(`an example has ${e.ids.length} tokens but the batch holds ${shape.T}; raise the length or shorten it`);
+    if (e.ids.length > shape.T)
+      throw new WorldlineError(`an example has ${e.ids.length} tokens but the batch holds ${shape.T}; raise the length or shorten it`);
     ids.set(e.ids, b * shape.T);
     let at = b * shape.scored;
     for (let i = 1; i < e.ids.length; i++) {
@@ -73,7 +74,11 @@ export function shuffled(examples: readonly Example[], seed: number): ExampleSou
     }
     return examples[order[position % examples.length]];
   };
-  return { shape: shapeFor(examples), count: examples.length, batch: (step, size) => Array.from({ length: size }, (_, i) => at(step * size + i)) };
+  return {
+    shape: shapeFor(examples),
+    count: examples.length,
+    batch: (step, size) => Array.from({ length: size }, (_, i) => at(step * size + i)),
+  };
 }
 
 /** Batches of `first` for a number of steps, then of `second`. */

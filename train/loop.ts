@@ -89,7 +89,12 @@ export interface TrainStep {
 }
 
 /** Records forward, backward and update of the model for batches of `batch` x T tokens with at most `scored` targets each. */
-export async function trainStep(device: Device, model: Chameleon, shape: { T: number; scored: number }, o: TrainOptions): Promise<TrainStep> {
+export async function trainStep(
+  device: Device,
+  model: Chameleon,
+  shape: { T: number; scored: number },
+  o: TrainOptions,
+): Promise<TrainStep> {
   setTrainable(model, true);
   const tape = new Tape(device, { training: true });
   const R = o.batch * shape.scored;
@@ -98,7 +103,9 @@ export async function trainStep(device: Device, model: Chameleon, shape: { T: nu
   const targets = tape.input("targets", [R], "u32");
   const weights = tape.input("weights", [R]);
   const hidden = model.forward(ids, positions, ropeFor(device, model.config, shape.T), selfAttention());
-  const { loss } = crossEntropy(model.logits(hidden, rows), targets, weights, { denominator: o.divideBy === "weights" ? "weights" : tape.scalar("count", 1) });
+  const { loss } = crossEntropy(model.logits(hidden, rows), targets, weights, {
+    denominator: o.divideBy === "weights" ? "weights" : tape.scalar("count", 1),
+  });
   tape.backward(loss);
   const { norm } = adamw(tape, parameters(model), {
     lr: tape.scalar("lr", o.learningRate),
@@ -115,7 +122,13 @@ export async function trainStep(device: Device, model: Chameleon, shape: { T: nu
 }
 
 /** Trains the model; returns the log. */
-export async function train(device: Device, model: Chameleon, source: ExampleSource, o: TrainOptions, hooks: TrainHooks = {}): Promise<TrainResult> {
+export async function train(
+  device: Device,
+  model: Chameleon,
+  source: ExampleSource,
+  o: TrainOptions,
+  hooks: TrainHooks = {},
+): Promise<TrainResult> {
   const begin = device.host.now();
   const step = await trainStep(device, model, source.shape, o);
   const { plan } = step;
@@ -133,7 +146,10 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
     plan.write("ids", batch.ids).write("rows", batch.rows).write("targets", batch.targets).write("weights", batch.weights);
     if (o.divideBy === "tokens") plan.set("count", scored);
     const lr = rateAt(o, i);
-    plan.set("lr", lr).set("step", i + 1).run();
+    plan
+      .set("lr", lr)
+      .set("step", i + 1)
+      .run();
     total.host += device.host.now() - hostBegin;
     for (const e of chosen) total.tokens += e.ids.length;
     total.flops += 3 * flops(model.config, o.batch, step.shape.T, step.shape.scored * o.batch);
@@ -142,7 +158,9 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
     if ((i + 1) % o.logEvery === 0 || last || stop) {
       const [[loss], [norm]] = await plan.read(step.loss, step.norm);
       if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-        throw new WorldlineError(`the loss became ${loss} at step ${i + 1} (gradient norm ${norm}); lower --learning-rate, or run with GPU_DEBUG=4 to find the first NaN`);
+        throw new WorldlineError(
+          `the loss became ${loss} at step ${i + 1} (gradient norm ${norm}); lower --learning-rate, or run with GPU_DEBUG=4 to find the first NaN`,
+        );
       }
       const seconds = (device.host.now() - since) / 1000;
       const record = {
@@ -167,5 +185,13 @@ export async function train(device: Device, model: Chameleon, source: ExampleSou
   }
   plan.destroy();
   const seconds = (device.host.now() - begin) / 1000;
-  return { log, seconds, hostSeconds: total.host / 1000, steps: i - resumed.step, tokens: total.tokens, flops: total.flops, finished: i >= o.steps };
+  return {
+    log,
+    seconds,
+    hostSeconds: total.host / 1000,
+    steps: i - resumed.step,
+    tokens: total.tokens,
+    flops: total.flops,
+    finished: i >= o.steps,
+  };
 }

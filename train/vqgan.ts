@@ -62,16 +62,21 @@ export async function trainVqgan(
   for (let i = 0; i < steps; i++) {
     const late = i - o.plain.steps;
     if (late === 0) {
-      await startCodebook(device, vqgan, step, pictures, o, rng);
+      await startCodebook(device, vqgan, step, pictures, rng);
       step.plan.destroy();
       step = await record(device, vqgan, size, o, true);
     }
-    step.plan.write("pixels", pictures(i)).set("lr", late < 0 ? rateAt(o.plain, i) : rateAt(o.quantized, late)).set("step", i + 1).run();
+    step.plan
+      .write("pixels", pictures(i))
+      .set("lr", late < 0 ? rateAt(o.plain, i) : rateAt(o.quantized, late))
+      .set("step", i + 1)
+      .run();
     if (step.codes && i % 4 === 0) for (const c of (await step.plan.read(step.codes))[0]) used.add(c);
     if (step.codes && (late + 1) % o.reviveEvery === 0 && late < (o.quantized.steps * 2) / 3) await revive(device, vqgan, step, used, rng);
     if ((i + 1) % o.logEvery === 0 || i + 1 === steps) {
       const reconstruction = await step.plan.readNumber(step.reconstruction);
-      if (!Number.isFinite(reconstruction)) throw new WorldlineError(`the picture tokenizer's loss became ${reconstruction} at step ${i + 1}; lower the learning rate`);
+      if (!Number.isFinite(reconstruction))
+        throw new WorldlineError(`the picture tokenizer's loss became ${reconstruction} at step ${i + 1}; lower the learning rate`);
       const r = { step: i + 1, reconstruction, used: used.size, seconds: (device.host.now() - since) / 1000 };
       log.push(r);
       onLog?.(r);
@@ -83,7 +88,13 @@ export async function trainVqgan(
   return log;
 }
 
-async function record(device: Device, vqgan: VQGAN, size: { width: number; height: number }, o: VqganTraining, quantized: boolean): Promise<StepPlan> {
+async function record(
+  device: Device,
+  vqgan: VQGAN,
+  size: { width: number; height: number },
+  o: VqganTraining,
+  quantized: boolean,
+): Promise<StepPlan> {
   const tape = new Tape(device, { training: true });
   const x = tape.input("pixels", [o.batch, size.height, size.width, 3]);
   const z = vqgan.encode(x);
@@ -103,21 +114,41 @@ async function record(device: Device, vqgan: VQGAN, size: { width: number; heigh
   } else decoded = vqgan.decode(z);
   const reconstruction = tape.keep(mse(decoded, x));
   tape.backward(weightedSum([[reconstruction, 1], ...terms]));
-  const options = { lr: tape.scalar("lr", 0), step: tape.scalar("step", 1), betas: [...o.betas] as [number, number], eps: 1e-8, weightDecay: 0, clip: o.clip };
+  const options = {
+    lr: tape.scalar("lr", 0),
+    step: tape.scalar("step", 1),
+    betas: [...o.betas] as [number, number],
+    eps: 1e-8,
+    weightDecay: 0,
+    clip: o.clip,
+  };
   adamw(tape, parameters(vqgan), options);
   return { plan: await tape.plan(), reconstruction, z, codes };
 }
 
 /** Sets the codebook to k-means centres of the features of a few batches. */
-async function startCodebook(device: Device, vqgan: VQGAN, step: StepPlan, pictures: (step: number) => Float32Array, o: VqganTraining, rng: Rng): Promise<void> {
+async function startCodebook(
+  device: Device,
+  vqgan: VQGAN,
+  step: StepPlan,
+  pictures: (step: number) => Float32Array,
+  rng: Rng,
+): Promise<void> {
   const { codes, embedDim } = vqgan.config;
   const all: Float32Array[] = [];
   for (let i = 0; i < 8; i++) {
-    step.plan.write("pixels", pictures(-1 - i)).set("lr", 0).run();
+    step.plan
+      .write("pixels", pictures(-1 - i))
+      .set("lr", 0)
+      .run();
     all.push((await step.plan.read(step.z))[0] as Float32Array);
   }
   const points = new Float32Array(all.reduce((a, p) => a + p.length, 0));
-  all.reduce((at, p) => (points.set(p, at), at + p.length), 0);
+  let at = 0;
+  for (const p of all) {
+    points.set(p, at);
+    at += p.length;
+  }
   device.write(vqgan.quantize.embedding.weight, kMeans(points, embedDim, codes, 25, rng));
 }
 
@@ -135,7 +166,9 @@ export function kMeans(points: Float32Array, dim: number, k: number, rounds: num
     let pick = rng.int(n);
     if (c > 0) {
       let r = rng.uniform() * nearest.reduce((a, v) => a + v, 0);
-      for (pick = 0; pick < n - 1 && (r -= nearest[pick]) > 0; pick++);
+      pick = -1;
+      do r -= nearest[++pick];
+      while (r > 0 && pick < n - 1);
     }
     centres.set(points.subarray(pick * dim, (pick + 1) * dim), c * dim);
     for (let i = 0; i < n; i++) nearest[i] = Math.min(nearest[i], distance(i, c));

@@ -11,7 +11,12 @@ import type { Model } from "./model.ts";
 import type { AnnotatedRecord, PairRecord, TripletRecord } from "./records.ts";
 
 /** Training examples: loss 1 on every token of the action and on eos. */
-export function cdmExamples(model: Model, codes: CodeStore, records: readonly TripletRecord[], template: Template | string = "cdm"): Example[] {
+export function cdmExamples(
+  model: Model,
+  codes: CodeStore,
+  records: readonly TripletRecord[],
+  template: Template | string = "cdm",
+): Example[] {
   return records.map((r) => {
     const l = layoutTemplate(template, { source: codes.get(r.source).codes, target: codes.get(r.target).codes, action: r.action }, model);
     return { ids: l.ids, weights: lossWeights(l) };
@@ -31,12 +36,27 @@ export interface AnnotateOptions {
 export const defaultAnnotate: AnnotateOptions = { sampling: { temperature: 0, seed: 0 }, maxTokens: 24, batch: 64 };
 
 /** Labels pairs with the action the CDM finds most likely (or samples), with summed and mean log-probability over its tokens and eos. */
-export async function annotate(device: Device, model: Model, codes: CodeStore, pairs: readonly PairRecord[], options: AnnotateOptions): Promise<AnnotatedRecord[]> {
+export async function annotate(
+  device: Device,
+  model: Model,
+  codes: CodeStore,
+  pairs: readonly PairRecord[],
+  options: AnnotateOptions,
+): Promise<AnnotatedRecord[]> {
   const { batch, maxTokens, template = "cdm" } = options;
   if (pairs.length === 0) return [];
-  const prompts = pairs.map((p) => layoutTemplate(template, { source: codes.get(p.source).codes, target: codes.get(p.target).codes }, model).ids);
+  const prompts = pairs.map(
+    (p) => layoutTemplate(template, { source: codes.get(p.source).codes, target: codes.get(p.target).codes }, model).ids,
+  );
   const longest = prompts.reduce((a, p) => Math.max(a, p.length), 0);
-  const shape = { prompts: batch, branches: 1, promptTokens: longest, newTokens: maxTokens, allowed: allowedIds(model.vocab, "text"), stopId: model.vocab.eos };
+  const shape = {
+    prompts: batch,
+    branches: 1,
+    promptTokens: longest,
+    newTokens: maxTokens,
+    allowed: allowedIds(model.vocab, "text"),
+    stopId: model.vocab.eos,
+  };
   const generator = await Generator.make(device, model.lm, shape);
   const out: AnnotatedRecord[] = [];
   for (let i = 0; i < pairs.length; i += batch) {

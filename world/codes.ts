@@ -9,9 +9,7 @@ import { fromFloat32, openSafetensors, saveSafetensors, toFloat32 } from "../wei
 import type { Model } from "./model.ts";
 import { decodePicture } from "./pictures.ts";
 
-export interface Progress {
-  (done: number, total: number): void;
-}
+export type Progress = (done: number, total: number) => void;
 
 export class CodeStore {
   private readonly model: Model;
@@ -86,7 +84,12 @@ export class CodeStore {
       const size = features.length / count;
       for (let i = 0; i < count; i++) {
         const hash = Buffer.from(hashes.subarray(i * 16, (i + 1) * 16)).toString("hex");
-        this.byHash.set(hash, { codes: all.slice(i * cells, (i + 1) * cells), features: features.slice(i * size, (i + 1) * size), rows, columns });
+        this.byHash.set(hash, {
+          codes: all.slice(i * cells, (i + 1) * cells),
+          features: features.slice(i * size, (i + 1) * size),
+          rows,
+          columns,
+        });
       }
     } finally {
       await file.close();
@@ -109,7 +112,12 @@ export class CodeStore {
     await saveSafetensors(
       path,
       [
-        { name: "features", dtype: "F32", shape: [n, rows * columns, first.features.length / (rows * columns)], data: fromFloat32(features, "F32") },
+        {
+          name: "features",
+          dtype: "F32",
+          shape: [n, rows * columns, first.features.length / (rows * columns)],
+          data: fromFloat32(features, "F32"),
+        },
         { name: "codes", dtype: "U32", shape: [n, rows * columns], data: new Uint8Array(codes.buffer) },
         { name: "hashes", dtype: "U8", shape: [n, 16], data: hashes },
       ],

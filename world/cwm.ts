@@ -12,7 +12,12 @@ import { featureDistances, type RecognitionOptions, recognitionWeights } from ".
 import type { TripletRecord } from "./records.ts";
 
 /** Loss weights of a pair's target codes, in raster order. */
-export function pairWeights(model: Model, codes: CodeStore, pair: { source: string; target: string }, options: RecognitionOptions): Float32Array {
+export function pairWeights(
+  model: Model,
+  codes: CodeStore,
+  pair: { source: string; target: string },
+  options: RecognitionOptions,
+): Float32Array {
   const dim = model.vqgan.config.embedDim;
   return recognitionWeights(featureDistances(codes.get(pair.source).features, codes.get(pair.target).features, dim), options);
 }
@@ -61,20 +66,24 @@ export async function draw(
   const prompts = requests.map((r) => layoutTemplate(template, { source: codes.get(r.source).codes, action: r.action }, model).ids);
   const longest = prompts.reduce((a, p) => Math.max(a, p.length), 0);
   const cells = codes.get(requests[0].source).codes.length;
-  const shape = { prompts: batch, branches: candidates, promptTokens: longest, newTokens: cells, allowed: allowedIds(model.vocab, "image") };
+  const shape = {
+    prompts: batch,
+    branches: candidates,
+    promptTokens: longest,
+    newTokens: cells,
+    allowed: allowedIds(model.vocab, "image"),
+  };
   const generator = await Generator.make(device, model.lm, shape);
   const out: Drawn[] = [];
   for (let i = 0; i < requests.length; i += batch) {
     options.signal?.throwIfAborted();
     const streams = Uint32Array.from({ length: batch * candidates }, (_, n) => i * candidates + n);
     const results = await generator.run(prompts.slice(i, i + batch), options.sampling, streams);
-    results.forEach((branches, n) =>
-      out.push({
-        codes: branches.map((b) => idsToCodes(model.vocab, b.ids)),
-        logprobs: branches.map((b) => b.logprobs.reduce((a, v) => a + v, 0)),
-        columns: codes.get(requests[i + n].source).columns,
-      }),
-    );
+    for (const [n, branches] of results.entries()) {
+      const drawn = branches.map((b) => idsToCodes(model.vocab, b.ids));
+      const logprobs = branches.map((b) => b.logprobs.reduce((a, v) => a + v, 0));
+      out.push({ codes: drawn, logprobs, columns: codes.get(requests[i + n].source).columns });
+    }
     options.onProgress?.(out.length, requests.length);
   }
   generator.destroy();

@@ -6,7 +6,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { type Chameleon, createChameleon, readTensors } from "../models/chameleon.ts";
 import { createVqgan, saveTensors, type VQGAN } from "../models/vqgan.ts";
 import { PictureCoder } from "../tokenizer/image.ts";
-import { parsePixelConfig, type PixelConfig } from "../tokenizer/pixels.ts";
+import { type PixelConfig, parsePixelConfig } from "../tokenizer/pixels.ts";
 import type { Coder } from "../tokenizer/prompt.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
@@ -28,7 +28,15 @@ export interface Model extends Coder {
   readonly files: Readonly<Record<string, string>>;
 }
 
-const sideFiles = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "processor_config.json", "preprocessor_config.json", "generation_config.json", "world.json"];
+const sideFiles = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "processor_config.json",
+  "preprocessor_config.json",
+  "generation_config.json",
+  "world.json",
+];
 
 /** Loads a model folder onto the device, as f32. A picture tokenizer already on the device can be shared. */
 export async function loadModel(device: Device, folder: string, shared?: { vqgan: VQGAN }): Promise<Model> {
@@ -40,24 +48,43 @@ export async function loadModel(device: Device, folder: string, shared?: { vqgan
       if (text !== undefined) files[name] = text;
     }
     const need = (name: string): string => {
-      if (files[name] === undefined) throw new WorldlineError(`${folder} has no ${name}; a model folder needs config.json, model.safetensors, tokenizer.json and preprocessor_config.json`);
+      if (files[name] === undefined)
+        throw new WorldlineError(
+          `${folder} has no ${name}; a model folder needs config.json, model.safetensors, tokenizer.json and preprocessor_config.json`,
+        );
       return files[name];
     };
     const config = parseConfig(checkpoint.config, join(folder, "config.json"));
     const tokenizer = parseTokenizer(need("tokenizer.json"), join(folder, "tokenizer.json"));
-    const pixels = parsePixelConfig(parseJsonObject(need("preprocessor_config.json"), join(folder, "preprocessor_config.json")), join(folder, "preprocessor_config.json"));
+    const pixels = parsePixelConfig(
+      parseJsonObject(need("preprocessor_config.json"), join(folder, "preprocessor_config.json")),
+      join(folder, "preprocessor_config.json"),
+    );
     const lm = await createChameleon(device, config, (name) => checkpoint.readFloat32(name));
     const vqgan = shared?.vqgan ?? (await pictureModel(device, checkpoint, config));
-    return { folder, config, lm, vqgan, pixels, tokenizer, files, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };
+    return {
+      folder,
+      config,
+      lm,
+      vqgan,
+      pixels,
+      tokenizer,
+      files,
+      vocab: vocabOf(config),
+      pictures: new PictureCoder(device, vqgan, pixels),
+    };
   } finally {
     await checkpoint.close();
   }
 }
 
 function pictureModel(device: Device, checkpoint: Checkpoint, config: ChameleonConfig): Promise<VQGAN> {
-  if (!config.vq) throw new WorldlineError(`${checkpoint.name}/config.json has no vq_config; a Chameleon folder with its picture tokenizer is needed`);
+  if (!config.vq)
+    throw new WorldlineError(`${checkpoint.name}/config.json has no vq_config; a Chameleon folder with its picture tokenizer is needed`);
   const prefix = vqPrefix(checkpoint) ?? "";
-  return createVqgan(device, config.vq, async (name) => (checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined));
+  return createVqgan(device, config.vq, async (name) =>
+    checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined,
+  );
 }
 
 /** The transformer of a model folder alone. */
@@ -82,12 +109,21 @@ export async function loadPictureModel(device: Device, folder: string): Promise<
 }
 
 /** Writes the model as a folder that loadModel and the transformers library read. */
-export async function saveModel(device: Device, model: Pick<Model, "config" | "lm" | "vqgan" | "files">, folder: string, dtype: FloatDtype = "F32"): Promise<void> {
+export async function saveModel(
+  device: Device,
+  model: Pick<Model, "config" | "lm" | "vqgan" | "files">,
+  folder: string,
+  dtype: FloatDtype = "F32",
+): Promise<void> {
   const tensors: TensorData[] = [];
   const put = (name: string, shape: readonly number[], values: Float32Array, type: FloatDtype) =>
     void tensors.push({ name, dtype: type, shape, data: fromFloat32(values, type) });
   for (const [name, { shape, data }] of await readTensors(device, model.lm)) put(name, shape, data, dtype);
   for (const [name, { shape, data }] of await saveTensors(device, model.vqgan)) put(`model.vqmodel.${name}`, shape, data, dtype);
-  const config = { architectures: ["ChameleonForConditionalGeneration"], ...writeConfig(model.config), torch_dtype: { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype] };
+  const config = {
+    architectures: ["ChameleonForConditionalGeneration"],
+    ...writeConfig(model.config),
+    torch_dtype: { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype],
+  };
   await saveCheckpoint(folder, { config, tensors, files: { ...model.files } }, { overwrite: true });
 }

@@ -29,10 +29,25 @@ export interface PredictOptions {
 }
 
 /** Draws candidates for every record and, given a dynamics model, scores them and picks the best. */
-export async function predict(device: Device, world: Model, dynamics: Model | undefined, codes: CodeStore, records: readonly TripletRecord[], o: PredictOptions): Promise<Prediction[]> {
+export async function predict(
+  device: Device,
+  world: Model,
+  dynamics: Model | undefined,
+  codes: CodeStore,
+  records: readonly TripletRecord[],
+  o: PredictOptions,
+): Promise<Prediction[]> {
   const sampling = { temperature: o.temperature, topP: o.topP, seed: o.seed };
-  const drawn = await draw(device, world, codes, records, { sampling, candidates: o.candidates, batch: o.batch, onProgress: o.onProgress, signal: o.signal });
-  const scores = dynamics ? await verify(device, dynamics, codes, records, drawn, { batch: o.batch, signal: o.signal }) : drawn.map(() => []);
+  const drawn = await draw(device, world, codes, records, {
+    sampling,
+    candidates: o.candidates,
+    batch: o.batch,
+    onProgress: o.onProgress,
+    signal: o.signal,
+  });
+  const scores = dynamics
+    ? await verify(device, dynamics, codes, records, drawn, { batch: o.batch, signal: o.signal })
+    : drawn.map(() => []);
   return records.map((r, i) => ({
     id: r.id,
     action: r.action,
@@ -53,11 +68,14 @@ export async function readPredictions(path: string): Promise<Prediction[]> {
   const text = await readFile(path, "utf8").catch(() => {
     throw new WorldlineError(`${path} cannot be read; make predictions with \`worldline edit --data\` first`);
   });
-  return text.split("\n").filter(Boolean).map((line, i) => {
-    try {
-      return JSON.parse(line) as Prediction;
-    } catch {
-      throw new WorldlineError(`${path}:${i + 1} is no JSON; each line must be one prediction`);
-    }
-  });
+  return text
+    .split("\n")
+    .filter(Boolean)
+    .map((line, i) => {
+      try {
+        return JSON.parse(line) as Prediction;
+      } catch {
+        throw new WorldlineError(`${path}:${i + 1} is no JSON; each line must be one prediction`);
+      }
+    });
 }

@@ -63,27 +63,48 @@ export async function probe(
   for (const direction of directions) {
     const sequence = (t: Trajectory): Scored => {
       const values = { source: codes.get(t.source).codes, target: codes.get(t.target).codes, action: t.action };
-      const l = direction === "image" ? layoutTemplate("cwm", values, model, { closeTarget: false, end: "none" }) : layoutTemplate("cdm", values, model);
+      const l =
+        direction === "image"
+          ? layoutTemplate("cwm", values, model, { closeTarget: false, end: "none" })
+          : layoutTemplate("cdm", values, model);
       return { ids: l.ids, weights: lossWeights(l) };
     };
     const rows: { id: string; negative: Negative | "real"; scored: Scored }[] = [];
     records.forEach((r, i) => {
       rows.push({ id: r.id, negative: "real", scored: sequence(r) });
-      for (const [negative, t] of Object.entries(manipulations(records, i))) rows.push({ id: r.id, negative: negative as Negative, scored: sequence(t) });
+      for (const [negative, t] of Object.entries(manipulations(records, i)))
+        rows.push({ id: r.id, negative: negative as Negative, scored: sequence(t) });
     });
-    const scores = await scoreAll(device, model, rows.map((r) => r.scored), options);
+    const scores = await scoreAll(
+      device,
+      model,
+      rows.map((r) => r.scored),
+      options,
+    );
     const real = new Map(rows.flatMap((r, i) => (r.negative === "real" ? [[r.id, scores[i]] as const] : [])));
     rows.forEach((r, i) => {
-      if (r.negative !== "real") items.push({ id: r.id, kind: `${direction}.${r.negative}`, real: real.get(r.id)!, manipulated: scores[i] });
+      if (r.negative !== "real")
+        items.push({ id: r.id, kind: `${direction}.${r.negative}`, real: real.get(r.id)!, manipulated: scores[i] });
     });
   }
   return items;
 }
 
-async function scoreAll(device: Device, model: Model, all: readonly Scored[], options: { batch: number; onProgress?: Progress; signal?: AbortSignal }): Promise<number[]> {
+async function scoreAll(
+  device: Device,
+  model: Model,
+  all: readonly Scored[],
+  options: { batch: number; onProgress?: Progress; signal?: AbortSignal },
+): Promise<number[]> {
   const counted = (s: Scored) => s.weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
   const tokens = Math.max(...all.map((s) => s.ids.length));
-  const scorer = await Scorer.make(device, model.lm, { prompts: options.batch, branches: 1, prefixTokens: 0, tokens, scored: Math.max(...all.map(counted)) });
+  const scorer = await Scorer.make(device, model.lm, {
+    prompts: options.batch,
+    branches: 1,
+    prefixTokens: 0,
+    tokens,
+    scored: Math.max(...all.map(counted)),
+  });
   const out: number[] = [];
   for (let i = 0; i < all.length; i += options.batch) {
     options.signal?.throwIfAborted();

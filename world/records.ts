@@ -43,7 +43,10 @@ export async function readRecords<T extends PairRecord>(path: string, need: read
     const record = parseLine<T>(line, `${path}:${i + 1}`);
     for (const key of ["id", "source", "target", ...need] as const) {
       const value = (record as Record<string, unknown>)[key];
-      if (value === undefined || ((key === "source" || key === "target") && typeof value !== "string")) throw new WorldlineError(`${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`);
+      if (value === undefined || ((key === "source" || key === "target") && typeof value !== "string"))
+        throw new WorldlineError(
+          `${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`,
+        );
     }
     const place = (p: string) => (isAbsolute(p) ? p : join(base, p));
     records.push({ ...record, source: place(record.source), target: place(record.target) });

@@ -30,7 +30,8 @@ export class Stages {
     let ledger: Ledger = { settings: wanted, seconds: {} };
     if (existsSync(path)) {
       const found = JSON.parse(await readFile(path, "utf8").catch(() => "{}")) as Partial<Ledger>;
-      if (found.settings !== wanted) throw new WorldlineError(`${folder} holds a run with other settings; give another --out, or --fresh to start anew`);
+      if (found.settings !== wanted)
+        throw new WorldlineError(`${folder} holds a run with other settings; give another --out, or --fresh to start anew`);
       ledger = { settings: wanted, seconds: found.seconds ?? {} };
     } else await writeText(path, JSON.stringify(ledger, null, 1));
     return new Stages(folder, ledger, hooks.say, hooks.now);

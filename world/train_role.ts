@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import type { Device } from "../engine/device.ts";
 import { checkpointStore } from "../train/checkpoints.ts";
 import { type Example, shuffled } from "../train/data.ts";
-import { train, type TrainOptions, type TrainRecord } from "../train/loop.ts";
+import { type TrainOptions, type TrainRecord, train } from "../train/loop.ts";
 import { cdmExamples } from "./cdm.ts";
 import type { CodeStore, Progress } from "./codes.ts";
 import { cwmExamples } from "./cwm.ts";
@@ -43,17 +43,29 @@ export interface RoleResult {
 }
 
 /** Trains and saves; `out` holds the finished model only when it is complete. Returns undefined if the signal stopped it (state is kept). */
-export async function trainRole(device: Device, codes: (model: Model) => Promise<CodeStore>, o: RoleOptions): Promise<RoleResult | undefined> {
+export async function trainRole(
+  device: Device,
+  codes: (model: Model) => Promise<CodeStore>,
+  o: RoleOptions,
+): Promise<RoleResult | undefined> {
   const model = await loadModel(device, o.base);
   const store = await codes(model);
   const synthetic = o.synthetic ?? [];
-  await store.add([...o.labels, ...synthetic].flatMap((r) => [r.source, r.target]), { onProgress: o.onEncode, signal: o.signal });
-  const make = (records: readonly TripletRecord[]): Example[] => (o.role === "cdm" ? cdmExamples(model, store, records) : cwmExamples(model, store, records, o.recognition));
+  await store.add(
+    [...o.labels, ...synthetic].flatMap((r) => [r.source, r.target]),
+    { onProgress: o.onEncode, signal: o.signal },
+  );
+  const make = (records: readonly TripletRecord[]): Example[] =>
+    o.role === "cdm" ? cdmExamples(model, store, records) : cwmExamples(model, store, records, o.recognition);
   const labelled = make(o.labels);
   const repeats = synthetic.length ? (o.labelRepeats ?? 1) : 1;
   const examples = [...Array.from({ length: repeats }, () => labelled).flat(), ...make(synthetic)];
   const state = checkpointStore(device, model.lm, o.out, fingerprintOf(o, examples));
-  const result = await train(device, model.lm, shuffled(examples, o.training.seed), o.training, { onLog: o.onLog, signal: o.signal, store: state });
+  const result = await train(device, model.lm, shuffled(examples, o.training.seed), o.training, {
+    onLog: o.onLog,
+    signal: o.signal,
+    store: state,
+  });
   if (!result.finished) return undefined;
   const log = result.log.map((r) => JSON.stringify(r)).join("\n") + "\n";
   await saveModel(device, { ...model, files: { ...model.files, "train_log.jsonl": log } }, o.out);

@@ -39,7 +39,13 @@ export async function verify(
   return out;
 }
 
-function groupOf(model: Model, codes: CodeStore, request: { source: string; action: string }, drawn: Drawn, template: Template | string): { prefix: Uint32Array; candidates: Scored[] } {
+function groupOf(
+  model: Model,
+  codes: CodeStore,
+  request: { source: string; action: string },
+  drawn: Drawn,
+  template: Template | string,
+): { prefix: Uint32Array; candidates: Scored[] } {
   let prefix = new Uint32Array(0);
   const candidates = drawn.codes.map((target) => {
     const l = layoutTemplate(template, { source: codes.get(request.source).codes, target, action: request.action }, model);

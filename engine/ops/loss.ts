@@ -1,7 +1,7 @@
 // Weighted cross-entropy over rows of logits: sum(w ce) divided by the sum of weights or by a given number (equation 2 of the paper is the second
 // with recognition weights). Weights are data.
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
-import { crossEntropy as forward, crossEntropyDx, weightedMean } from "../../kernels/cross_entropy/cross_entropy.ts";
+import { crossEntropyDx, crossEntropy as forward, weightedMean } from "../../kernels/cross_entropy/cross_entropy.ts";
 import { ShapeError } from "../errors.ts";
 import type { Scalar } from "../tape.ts";
 import type { Tensor } from "../tensor.ts";
@@ -16,11 +16,17 @@ export interface CrossEntropy {
 }
 
 /** logits (R, V), targets u32 (R), weights (R). Rows of weight 0 have a loss of their own but no gradient. */
-export function crossEntropy(logits: Tensor, targets: Tensor, weights: Tensor, { denominator }: { denominator: "weights" | number | Scalar }): CrossEntropy {
+export function crossEntropy(
+  logits: Tensor,
+  targets: Tensor,
+  weights: Tensor,
+  { denominator }: { denominator: "weights" | number | Scalar },
+): CrossEntropy {
   const { tape } = logits;
   const V = logits.shape[logits.shape.length - 1];
   const R = logits.size / V;
-  if (targets.size !== R || weights.size !== R) throw new ShapeError("crossEntropy", { logits, targets, weights }, `targets and weights need ${R} values, one per row of logits`);
+  if (targets.size !== R || weights.size !== R)
+    throw new ShapeError("crossEntropy", { logits, targets, weights }, `targets and weights need ${R} values, one per row of logits`);
   const ce = tape.empty([R], "f32", "losses");
   const lse = tape.empty([R], "f32", "log sum exp");
   const correct = tape.empty([R], "u32", "correct");

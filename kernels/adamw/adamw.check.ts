@@ -35,7 +35,14 @@ const update = check({
 const skipped = check({
   kernel: adamw,
   cases: [{ n: 12 }],
-  inputs: ({ n }, rng) => ({ ...options, grad: new Float32Array(n).fill(Number.NaN), scale: new Float32Array(1), w: rng.normals(n), m: rng.normals(n), v: rng.normals(n) }),
+  inputs: ({ n }, rng) => ({
+    ...options,
+    grad: new Float32Array(n).fill(Number.NaN),
+    scale: new Float32Array(1),
+    w: rng.normals(n),
+    m: rng.normals(n),
+    v: rng.normals(n),
+  }),
   outputs: ({ n }) => ({ w: n, m: n, v: n }),
   reference: (_, inputs) => Object.fromEntries(["w", "m", "v"].map((name) => [name, Float64Array.from(inputs[name] as Float32Array)])),
   tolerance: { f32: 0 },

@@ -4,16 +4,15 @@ import type { Device } from "../../engine/device.ts";
 import { Rng } from "../../engine/rng.ts";
 import { createChameleon } from "../../models/chameleon.ts";
 import { createVqgan, type VQGAN, type VqReader } from "../../models/vqgan.ts";
-import { PictureCoder } from "../../tokenizer/image.ts";
+import { interleaved, PictureCoder } from "../../tokenizer/image.ts";
 import { modelFiles } from "../../tokenizer/model_files.ts";
 import { parsePixelConfig, pixelValues } from "../../tokenizer/pixels.ts";
 import { layout, lossWeights, type Segment } from "../../tokenizer/prompt.ts";
 import { parseTokenizer } from "../../tokenizer/text.ts";
 import { trainBpe } from "../../tokenizer/train_bpe.ts";
 import { vocabOf } from "../../tokenizer/vocab.ts";
-import { interleaved } from "../../tokenizer/image.ts";
-import { defaultTraining, type TrainOptions } from "../../train/loop.ts";
 import { type Example, type ExampleSource, inTurn, shuffled } from "../../train/data.ts";
+import { defaultTraining, type TrainOptions } from "../../train/loop.ts";
 import type { VqganTraining } from "../../train/vqgan.ts";
 import type { ChameleonConfig, VqConfig } from "../../weights/names.ts";
 import type { Model } from "../model.ts";
@@ -25,8 +24,20 @@ import { kindCount, randomScene, restingItem, type Scene, type Tabletop } from "
 
 /** Sizes and schedules of a base. */
 export interface BaseSettings {
-  readonly vq: { readonly codes: number; readonly embedDim: number; readonly baseChannels: number; readonly channelMultiplier: number[]; readonly resBlocks: number };
-  readonly lm: { readonly hidden: number; readonly intermediate: number; readonly layers: number; readonly heads: number; readonly ropeTheta: number };
+  readonly vq: {
+    readonly codes: number;
+    readonly embedDim: number;
+    readonly baseChannels: number;
+    readonly channelMultiplier: number[];
+    readonly resBlocks: number;
+  };
+  readonly lm: {
+    readonly hidden: number;
+    readonly intermediate: number;
+    readonly layers: number;
+    readonly heads: number;
+    readonly ropeTheta: number;
+  };
   readonly vqTraining: VqganTraining;
   readonly lmTraining: TrainOptions;
   /** Scenes re-shot or unrelated in pairs, single pictures, and neighbouring frames. */
@@ -55,9 +66,23 @@ export const defaultBase: BaseSettings = {
 };
 
 /** An untrained base: random weights, a tokenizer trained on the world's words, configuration files. */
-export async function createBase(device: Device, world: Tabletop, settings: BaseSettings, seed: number, vqSource?: VqReader): Promise<Model> {
+export async function createBase(
+  device: Device,
+  world: Tabletop,
+  settings: BaseSettings,
+  seed: number,
+  vqSource?: VqReader,
+): Promise<Model> {
   const side = pictureSide(world);
-  const vq: VqConfig = { ...settings.vq, latentChannels: settings.vq.embedDim, resolution: side, inChannels: 3, outChannels: 3, attnResolutions: [], doubleLatent: false };
+  const vq: VqConfig = {
+    ...settings.vq,
+    latentChannels: settings.vq.embedDim,
+    resolution: side,
+    inChannels: 3,
+    outChannels: 3,
+    attnResolutions: [],
+    doubleLatent: false,
+  };
   const step = 2 ** (vq.channelMultiplier.length - 1);
   const tokenizerJson = trainBpe(corpus(world, seed), { codes: vq.codes, merges: 400, minCount: 2 });
   const { configFields, files } = modelFiles(tokenizerJson, { size: side, imageSeqLength: (side / step) ** 2 });
@@ -79,13 +104,28 @@ export async function createBase(device: Device, world: Tabletop, settings: Base
     tieWordEmbeddings: false,
     vq,
   };
-  const texts = Object.fromEntries(Object.entries({ ...files, "world.json": world as unknown as Record<string, unknown> }).map(([name, value]) => [name, JSON.stringify(value, null, 1)]));
+  const texts = Object.fromEntries(
+    Object.entries({ ...files, "world.json": world as unknown as Record<string, unknown> }).map(([name, value]) => [
+      name,
+      JSON.stringify(value, null, 1),
+    ]),
+  );
   const lm = await createChameleon(device, config, new Rng(seed, "transformer"));
   const vqgan = await createVqgan(device, vq, vqSource ?? new Rng(seed, "picture tokenizer"));
   if (!vqSource) paintTable(device, vqgan, world);
   const pixels = parsePixelConfig(JSON.parse(texts["preprocessor_config.json"]) as Record<string, unknown>);
   const tokenizer = parseTokenizer(tokenizerJson);
-  return { folder: "", config, lm, vqgan, pixels, tokenizer, files: texts, vocab: vocabOf(config), pictures: new PictureCoder(device, vqgan, pixels) };
+  return {
+    folder: "",
+    config,
+    lm,
+    vqgan,
+    pixels,
+    tokenizer,
+    files: texts,
+    vocab: vocabOf(config),
+    pictures: new PictureCoder(device, vqgan, pixels),
+  };
 }
 
 /** Starts the decoder at the colour of the bare table, which most pixels have. */
@@ -160,7 +200,13 @@ function wordsFor(world: Tabletop, scene: Scene, rng: Rng): string {
 }
 
 /** Encodes the documents and lays them out: copying first, then everything, the first of two pictures at weight 0.3. */
-export async function baseExamples(model: Model, world: Tabletop, settings: BaseSettings, seed: number, onProgress?: (done: number, total: number) => void): Promise<ExampleSource> {
+export async function baseExamples(
+  model: Model,
+  world: Tabletop,
+  settings: BaseSettings,
+  seed: number,
+  onProgress?: (done: number, total: number) => void,
+): Promise<ExampleSource> {
   const docs = documents(world, settings, seed);
   const pictures = docs.flatMap((d) => d.pictures);
   const codes: Uint32Array[] = [];

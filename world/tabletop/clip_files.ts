@@ -43,7 +43,8 @@ export function findVideoWriter(): VideoWriter | undefined {
   const ffmpeg = process.env.FFMPEG_PATH || "ffmpeg";
   const run = spawnSync(ffmpeg, ["-hide_banner", "-encoders"], { encoding: "utf8" });
   if (run.error || run.status !== 0) {
-    if (process.env.FFMPEG_PATH) throw new WorldlineError(`FFMPEG_PATH is "${ffmpeg}", which does not run as ffmpeg; correct it or unset it`);
+    if (process.env.FFMPEG_PATH)
+      throw new WorldlineError(`FFMPEG_PATH is "${ffmpeg}", which does not run as ffmpeg; correct it or unset it`);
     return undefined;
   }
   const offered = new Set(run.stdout.split("\n").map((line) => line.trim().split(/\s+/)[1]));
@@ -111,7 +112,11 @@ export type ClipFilesOptions = ClipOptions & {
  * Fills a new folder with `count` clips and truth.jsonl. The folder appears only when all is written. Returns the truths and how they were
  * stored, in words. Throws when the folder holds something already, or when "video" is asked for and there is no ffmpeg.
  */
-export async function writeClips(world: Tabletop, folder: string, options: ClipFilesOptions): Promise<{ truths: ClipTruth[]; stored: string }> {
+export async function writeClips(
+  world: Tabletop,
+  folder: string,
+  options: ClipFilesOptions,
+): Promise<{ truths: ClipTruth[]; stored: string }> {
   const { count, seed, fps = 12, format = "auto", onProgress, signal, ...shape } = options;
   if (!Number.isInteger(count) || count < 1)
     throw new RangeError(`tabletop: count is ${count}; give a whole number of clips of at least 1`);

@@ -42,7 +42,14 @@ export async function writeTriplets(world: Tabletop, folder: string, options: Tr
       await writeFile(join(temporary, `${id}-source.png`), encodePng(t.source));
       await writeFile(join(temporary, `${id}-target.png`), encodePng(t.target));
       const meta: TabletopMeta = { before: t.before, after: t.after, other: otherAction(world, t.before, t.after, rng)?.text };
-      records.push({ id, source: join(pictures, `${id}-source.png`), target: join(pictures, `${id}-target.png`), action: t.text, family: t.family, meta: { ...meta } });
+      records.push({
+        id,
+        source: join(pictures, `${id}-source.png`),
+        target: join(pictures, `${id}-target.png`),
+        action: t.text,
+        family: t.family,
+        meta: { ...meta },
+      });
       if (i % 50 === 49 || i + 1 === count) options.onProgress?.(i + 1, count);
     }
   });

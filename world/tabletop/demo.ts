@@ -53,7 +53,11 @@ export interface DemoContext {
 /** Runs every stage of one seed in `folder`. */
 export async function runSeed(c: DemoContext, folder: string, seed: number): Promise<SeedRun> {
   const { demo } = c.preset;
-  const stages = await Stages.open(folder, { seed, demo, world: c.preset.world, base: c.base }, { say: c.hooks.say, now: () => performance.now() });
+  const stages = await Stages.open(
+    folder,
+    { seed, demo, world: c.preset.world, base: c.base },
+    { say: c.hooks.say, now: () => performance.now() },
+  );
   const names = (Object.keys(variants) as VariantName[]).filter((name) => demo.ablations || name === "ft" || name === "cwm");
   const run = { seed, stages, names };
   await makeData(c, run);
@@ -61,13 +65,24 @@ export async function runSeed(c: DemoContext, folder: string, seed: number): Pro
   const codes = await CodeStore.open(c.device, base, stages.path("codes.safetensors"));
   const shared = () => Promise.resolve(codes);
   await stages.run("encode", "encoding pictures", async () => {
-    const records = [...(await triplets(run, "labels")), ...(await triplets(run, "test")), ...(await readRecords(stages.path("frames", "pairs.jsonl")))];
-    await codes.add(records.flatMap((r) => [r.source, r.target]), { onProgress: c.hooks.progress("encoding"), signal: c.hooks.signal });
+    const records = [
+      ...(await triplets(run, "labels")),
+      ...(await triplets(run, "test")),
+      ...(await readRecords(stages.path("frames", "pairs.jsonl"))),
+    ];
+    await codes.add(
+      records.flatMap((r) => [r.source, r.target]),
+      { onProgress: c.hooks.progress("encoding"), signal: c.hooks.signal },
+    );
   });
-  await stages.run("train_cdm", "fine-tuning the dynamics model on the labelled triplets", () => fineTune(c, run, shared, "cdm", "cdm", demo.cdm));
+  await stages.run("train_cdm", "fine-tuning the dynamics model on the labelled triplets", () =>
+    fineTune(c, run, shared, "cdm", "cdm", demo.cdm),
+  );
   await label(c, run, base, codes);
   for (const name of names) {
-    await stages.run(`train_${name}`, `fine-tuning the world model ${name}`, () => fineTune(c, run, shared, name, name === "ft" ? "cft" : "cwm", demo.cwm));
+    await stages.run(`train_${name}`, `fine-tuning the world model ${name}`, () =>
+      fineTune(c, run, shared, name, name === "ft" ? "cft" : "cwm", demo.cwm),
+    );
   }
   await drawAll(c, run, base, codes);
   await stages.run("probe", "probing preferences of base and tuned models", () => probeAll(c, run, base, codes));
@@ -86,8 +101,20 @@ async function makeData(c: DemoContext, { stages, seed }: SeedRun): Promise<void
   await stages.run("data", `making ${demo.labels} labelled triplets, ${demo.test} for testing, and ${demo.clips} clips`, async () => {
     await mkdir(stages.path("data"), { recursive: true });
     await writeTriplets(world, stages.path("data"), { name: "labels", count: demo.labels, seed, onProgress: progress("labels"), signal });
-    await writeTriplets(world, stages.path("data"), { name: "test", count: demo.test, seed: demo.testSeed, onProgress: progress("test"), signal });
-    await writeClips(world, stages.path("clips"), { count: demo.clips, seed, actions: [...demo.clipActions], onProgress: progress("clips"), signal });
+    await writeTriplets(world, stages.path("data"), {
+      name: "test",
+      count: demo.test,
+      seed: demo.testSeed,
+      onProgress: progress("test"),
+      signal,
+    });
+    await writeClips(world, stages.path("clips"), {
+      count: demo.clips,
+      seed,
+      actions: [...demo.clipActions],
+      onProgress: progress("clips"),
+      signal,
+    });
   });
   await stages.run("frames", "picking key frames of the unlabelled clips", async () => {
     const videos = await clipFiles(stages.path("clips"));
@@ -102,7 +129,14 @@ async function clipFiles(folder: string): Promise<string[]> {
   return names.sort().map((n) => join(folder, n));
 }
 
-async function fineTune(c: DemoContext, run: SeedRun, codes: () => Promise<CodeStore>, name: "cdm" | VariantName, role: Role, training: TrainOptions): Promise<void> {
+async function fineTune(
+  c: DemoContext,
+  run: SeedRun,
+  codes: () => Promise<CodeStore>,
+  name: "cdm" | VariantName,
+  role: Role,
+  training: TrainOptions,
+): Promise<void> {
   const { demo } = c.preset;
   const { synthetic, weighted } = name === "cdm" ? { synthetic: false, weighted: false } : variants[name];
   const result = await trainRole(c.device, codes, {
@@ -115,7 +149,10 @@ async function fineTune(c: DemoContext, run: SeedRun, codes: () => Promise<CodeS
     recognition: weighted ? { epsilon: demo.epsilon, floor: 0 } : undefined,
     training: { ...training, seed: run.seed },
     signal: c.hooks.signal,
-    onLog: (r) => c.hooks.status(`${name} step ${r.step}/${training.steps}, loss ${r.loss.toFixed(3)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`),
+    onLog: (r) =>
+      c.hooks.status(
+        `${name} step ${r.step}/${training.steps}, loss ${r.loss.toFixed(3)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`,
+      ),
   });
   if (!result) throw c.hooks.signal?.reason;
   await run.stages.save(`train_${name}.json`, result satisfies RoleResult);
@@ -128,12 +165,21 @@ async function label(c: DemoContext, run: SeedRun, base: Model, codes: CodeStore
   const options = { ...defaultAnnotate, signal };
   const open = () => loadModel(c.device, stages.path("models", "cdm"), base);
   await stages.run("cdm_test", "the dynamics model names the actions of the test pairs", async () => {
-    const said = await annotate(c.device, await open(), codes, await triplets(run, "test"), { ...options, onProgress: progress("test pairs") });
-    await stages.save("cdm_test.json", said.map((r) => r.action));
+    const said = await annotate(c.device, await open(), codes, await triplets(run, "test"), {
+      ...options,
+      onProgress: progress("test pairs"),
+    });
+    await stages.save(
+      "cdm_test.json",
+      said.map((r) => r.action),
+    );
   });
   await stages.run("annotate", "the dynamics model annotates the unlabelled pairs", async () => {
     const pairs = await readRecords<PairRecord>(stages.path("frames", "pairs.jsonl"));
-    await writeRecords(stages.path("annotated.jsonl"), await annotate(c.device, await open(), codes, pairs, { ...options, onProgress: progress("pairs") }));
+    await writeRecords(
+      stages.path("annotated.jsonl"),
+      await annotate(c.device, await open(), codes, pairs, { ...options, onProgress: progress("pairs") }),
+    );
   });
   await stages.run("filter", "keeping the likeliest annotations", async () => {
     const annotated = await readRecords<AnnotatedRecord>(stages.path("annotated.jsonl"), ["action"]);
@@ -146,12 +192,26 @@ async function drawAll(c: DemoContext, run: SeedRun, base: Model, codes: CodeSto
   const { stages, seed, names } = run;
   const { demo } = c.preset;
   for (const name of names) {
-    await stages.run(`edit_${name}`, `${name} draws ${demo.candidates} candidates for each test scene, the dynamics model scores them`, async () => {
-      const dynamics = await loadModel(c.device, stages.path("models", "cdm"), base);
-      const model = await loadModel(c.device, stages.path("models", name), base);
-      const options = { candidates: demo.candidates, temperature: demo.temperature, seed, batch: 16, onProgress: c.hooks.progress(name), signal: c.hooks.signal };
-      await writePredictions(stages.path("predictions", `${name}.jsonl`), await predict(c.device, model, dynamics, codes, await triplets(run, "test"), options));
-    });
+    await stages.run(
+      `edit_${name}`,
+      `${name} draws ${demo.candidates} candidates for each test scene, the dynamics model scores them`,
+      async () => {
+        const dynamics = await loadModel(c.device, stages.path("models", "cdm"), base);
+        const model = await loadModel(c.device, stages.path("models", name), base);
+        const options = {
+          candidates: demo.candidates,
+          temperature: demo.temperature,
+          seed,
+          batch: 16,
+          onProgress: c.hooks.progress(name),
+          signal: c.hooks.signal,
+        };
+        await writePredictions(
+          stages.path("predictions", `${name}.jsonl`),
+          await predict(c.device, model, dynamics, codes, await triplets(run, "test"), options),
+        );
+      },
+    );
   }
 }
 
@@ -181,7 +241,9 @@ export function flatSettings(demo: DemoSettings): Record<string, string | number
   for (const [key, value] of Object.entries(demo)) {
     if (typeof value !== "object") out[key] = value;
     else if (Array.isArray(value)) out[key] = value.join(" to ");
-    else for (const [k, v] of Object.entries(value as Record<string, unknown>)) out[`${key}.${k}`] = Array.isArray(v) ? v.join(", ") : (v as string | number);
+    else
+      for (const [k, v] of Object.entries(value as Record<string, unknown>))
+        out[`${key}.${k}`] = Array.isArray(v) ? v.join(", ") : (v as string | number);
   }
   return out;
 }

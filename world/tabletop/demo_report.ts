@@ -13,11 +13,11 @@ import { type AnnotatedRecord, readRecords, type TripletRecord } from "../record
 import { type Example, judgeTargets, type Rate, type Report, rate, rateOf, type System, type TrainingRun } from "../report.ts";
 import { pngDataUrl } from "../sheets.ts";
 import { bestOf } from "../verify.ts";
-import { type DemoContext, flatSettings, predictionsOf, type SeedRun, triplets, type VariantName } from "./demo.ts";
-import { actionRates, isValid, oracleError, type SystemRates, systemRates, verdictOn } from "./evaluate.ts";
 import { familyOf, parseAction } from "./actions.ts";
 import type { ClipTruth } from "./clip_files.ts";
 import { metaOf } from "./dataset.ts";
+import { type DemoContext, flatSettings, predictionsOf, type SeedRun, triplets, type VariantName } from "./demo.ts";
+import { actionRates, isValid, oracleError, type SystemRates, systemRates, verdictOn } from "./evaluate.ts";
 import { explains, type Verdict } from "./oracle.ts";
 import { kindsOf, type Scene, type Tabletop } from "./world.ts";
 
@@ -34,7 +34,11 @@ interface Judged {
 }
 
 /** The report of one or more seeds; rates are over test items, each the mean over its samples and seeds. */
-export async function demoReport(c: DemoContext, runs: readonly SeedRun[], about: Pick<Report, "worldline" | "preset" | "command" | "versions">): Promise<Report> {
+export async function demoReport(
+  c: DemoContext,
+  runs: readonly SeedRun[],
+  about: Pick<Report, "worldline" | "preset" | "command" | "versions">,
+): Promise<Report> {
   const { world, demo } = c.preset;
   const model = await loadModel(c.device, c.base);
   const judged: Judged[] = [];
@@ -79,7 +83,10 @@ async function judgeSeed(c: DemoContext, model: Model, run: SeedRun): Promise<Ju
   verdicts.copy = records.map((r, i) => [verdictOn(world, r, sources[i])]);
   for (const name of run.names) {
     const list = await predictionsOf(run, name);
-    const flat = await model.pictures.decode(list.flatMap((p) => p.candidates), list[0].columns);
+    const flat = await model.pictures.decode(
+      list.flatMap((p) => p.candidates),
+      list[0].columns,
+    );
     const K = list[0].candidates.length;
     const drawn = list.map((_, i) => flat.slice(i * K, (i + 1) * K));
     const all = records.map((r, i) => drawn[i].map((p) => verdictOn(world, r, p)));
@@ -91,7 +98,15 @@ async function judgeSeed(c: DemoContext, model: Model, run: SeedRun): Promise<Ju
       if (K >= 4) verdicts.cwm_k4 = all.map((v, i) => groups(K, 4).map((g) => v[g[bestOf(g.map((k) => list[i].scores[k]))]]));
     }
   }
-  return { run, records, said: await run.stages.load<string[]>("cdm_test.json"), verdicts, predictions, pictures, probe: await run.stages.load("probe.json") };
+  return {
+    run,
+    records,
+    said: await run.stages.load<string[]>("cdm_test.json"),
+    verdicts,
+    predictions,
+    pictures,
+    probe: await run.stages.load("probe.json"),
+  };
 }
 
 /** Disjoint groups of `size` among 0 ... K-1. */
@@ -102,7 +117,15 @@ function groups(K: number, size: number): number[][] {
 function poolRates(judged: readonly Judged[]): Record<string, SystemRates> {
   const { records, verdicts } = judged[0];
   const systems = Object.keys(verdicts) as System[];
-  return Object.fromEntries(systems.map((s) => [s, systemRates(records, records.map((_, i) => judged.flatMap((j) => j.verdicts[s]![i])))]));
+  return Object.fromEntries(
+    systems.map((s) => [
+      s,
+      systemRates(
+        records,
+        records.map((_, i) => judged.flatMap((j) => j.verdicts[s]![i])),
+      ),
+    ]),
+  );
 }
 
 function poolActions(world: Tabletop, judged: readonly Judged[]): Report["cdm"] {
@@ -137,7 +160,11 @@ function poolProbe(judged: readonly Judged[]): Report["probe"] {
 function seedValues(world: Tabletop, j: Judged): Record<string, number> {
   const rates = poolRates([j]);
   const cdm = actionRates(world, j.records, j.said);
-  return { "cdm.exact": cdm.exact.value, "cdm.valid": cdm.valid.value, ...Object.fromEntries(Object.entries(rates).map(([s, r]) => [`success.${s}`, r.success.value])) };
+  return {
+    "cdm.exact": cdm.exact.value,
+    "cdm.valid": cdm.valid.value,
+    ...Object.fromEntries(Object.entries(rates).map(([s, r]) => [`success.${s}`, r.success.value])),
+  };
 }
 
 async function dataFacts(run: SeedRun, labels: number, test: number): Promise<Report["data"]> {
@@ -147,12 +174,22 @@ async function dataFacts(run: SeedRun, labels: number, test: number): Promise<Re
   const frames = new Set(pairs.flatMap((p) => [p.source, p.target]));
   const rests = [...truths.values()].flatMap((t) => t.rests).length;
   const onRest = [...frames].filter((f) => restOf(truths, f) !== undefined).length;
-  return { labels, test, clips: truths.size, key_frames: { found: frames.size, true: rests, matched: onRest }, pairs: pairs.length, pairs_with_two_actions: several };
+  return {
+    labels,
+    test,
+    clips: truths.size,
+    key_frames: { found: frames.size, true: rests, matched: onRest },
+    pairs: pairs.length,
+    pairs_with_two_actions: several,
+  };
 }
 
 async function clipTruths(run: SeedRun): Promise<Map<string, ClipTruth>> {
   const text = await readFile(run.stages.path("clips", "truth.jsonl"), "utf8");
-  const list = text.split("\n").filter(Boolean).map((line) => JSON.parse(line) as ClipTruth);
+  const list = text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as ClipTruth);
   return new Map(list.map((t) => [t.clip.replace(/\.mkv$/, ""), t]));
 }
 
@@ -201,7 +238,10 @@ function sceneFrom(kinds: readonly number[]): Scene {
 
 async function oracleFacts(c: DemoContext, model: Model, codes: CodeStore, records: readonly TripletRecord[]): Promise<Report["oracle"]> {
   const targets = records.map((r) => codes.get(r.target));
-  const pictures = await model.pictures.decode(targets.map((t) => t.codes), targets[0].columns);
+  const pictures = await model.pictures.decode(
+    targets.map((t) => t.codes),
+    targets[0].columns,
+  );
   const { verdicts, cells } = oracleError(c.preset.world, records, pictures);
   return { vq_error: verdicts, vq_cell_error: cells };
 }
@@ -235,8 +275,17 @@ async function trainingFacts(run: SeedRun): Promise<Record<string, TrainingRun>>
   const ceiling = await run.stages.load<number>("ceiling.json");
   const out: Record<string, TrainingRun> = {};
   for (const name of ["cdm", ...run.names]) {
-    const r = await run.stages.load<{ steps: number; tokensPerSecond: number; gflopPerSecond: number; hostShare: number }>(`train_${name}.json`);
-    out[name] = { steps: r.steps, tokens_per_s: r.tokensPerSecond, gflop_per_s: r.gflopPerSecond, ceiling_gflop_per_s: ceiling, share: r.gflopPerSecond / ceiling, host_share: r.hostShare };
+    const r = await run.stages.load<{ steps: number; tokensPerSecond: number; gflopPerSecond: number; hostShare: number }>(
+      `train_${name}.json`,
+    );
+    out[name] = {
+      steps: r.steps,
+      tokens_per_s: r.tokensPerSecond,
+      gflop_per_s: r.gflopPerSecond,
+      ceiling_gflop_per_s: ceiling,
+      share: r.gflopPerSecond / ceiling,
+      host_share: r.hostShare,
+    };
   }
   return out;
 }
@@ -264,7 +313,11 @@ async function examples(world: Tabletop, model: Model, codes: CodeStore, j: Judg
           cwm: url(pictures.cwm![i][0]),
           best: url(pictures.cwm![i][best]),
         },
-        candidates: pictures.cwm![i].map((p, k) => ({ picture: url(p), score: predictions.cwm![i].scores[k], success: verdicts.cwm![i][k].success })),
+        candidates: pictures.cwm![i].map((p, k) => ({
+          picture: url(p),
+          score: predictions.cwm![i].scores[k],
+          success: verdicts.cwm![i][k].success,
+        })),
         weights: [...pairWeights(model, codes, r, { epsilon, floor: 0 })],
         grid: [side, side] as const,
       };
@@ -284,7 +337,12 @@ function pickExamples(records: readonly TripletRecord[]): number[] {
 
 function describeDevice(device: Device): Report["device"] {
   const { info } = device.adapter;
-  return { name: info.description || info.device || info.vendor, architecture: info.architecture || info.vendor, software: device.capabilities.software, features: [...device.capabilities.features].sort() };
+  return {
+    name: info.description || info.device || info.vendor,
+    architecture: info.architecture || info.vendor,
+    software: device.capabilities.software,
+    features: [...device.capabilities.features].sort(),
+  };
 }
 
 function totalled(runs: readonly SeedRun[]): Record<string, number> {

@@ -1,8 +1,8 @@
 // Judging models on the embedded world with its exact oracle: drawn pictures (edit done, nothing else changed) and said actions (exact, valid).
 import { WorldlineError } from "../../engine/errors.ts";
 import type { Picture } from "../../tokenizer/pixels.ts";
-import { type Rate, rate, rateOf } from "../report.ts";
 import type { TripletRecord } from "../records.ts";
+import { type Rate, rate, rateOf } from "../report.ts";
 import { parseAction } from "./actions.ts";
 import { metaOf } from "./dataset.ts";
 import { explains, judge, parse, type Verdict } from "./oracle.ts";
@@ -26,7 +26,8 @@ export interface SystemRates {
 /** Rates over items; each item may have several verdicts (samples), whose mean counts once. */
 export function systemRates(records: readonly TripletRecord[], verdicts: readonly (readonly Verdict[])[]): SystemRates {
   const mean = (list: readonly Verdict[], key: keyof Verdict) => list.reduce((a, v) => a + (v[key] ? 1 : 0), 0) / list.length;
-  const over = (key: keyof Verdict, only?: string) => rateOf(verdicts.filter((_, i) => !only || records[i].family === only).map((v) => mean(v, key)));
+  const over = (key: keyof Verdict, only?: string) =>
+    rateOf(verdicts.filter((_, i) => !only || records[i].family === only).map((v) => mean(v, key)));
   const families = [...new Set(records.map((r) => r.family ?? "all"))].sort();
   return {
     success: over("success"),
@@ -60,7 +61,11 @@ export function isValid(world: Tabletop, record: { readonly id: string; readonly
 }
 
 /** Share of true targets that the oracle misjudges after the picture tokenizer, and share of cells it misreads. */
-export function oracleError(world: Tabletop, records: readonly TripletRecord[], reconstructions: readonly Picture[]): { verdicts: Rate; cells: Rate } {
+export function oracleError(
+  world: Tabletop,
+  records: readonly TripletRecord[],
+  reconstructions: readonly Picture[],
+): { verdicts: Rate; cells: Rate } {
   let wrong = 0;
   let misread = 0;
   let cells = 0;

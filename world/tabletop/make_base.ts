@@ -1,6 +1,7 @@
 // Makes a tabletop base from a seed and writes it as a model folder; base.ts says what it learns.
 import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
+import { Rng } from "../../engine/rng.ts";
 import type { VqReader } from "../../models/vqgan.ts";
 import { train } from "../../train/loop.ts";
 import { trainVqgan } from "../../train/vqgan.ts";
@@ -8,13 +9,12 @@ import { openCheckpoint } from "../../weights/checkpoint.ts";
 import { vqPrefix } from "../../weights/names.ts";
 import { type Model, saveModel } from "../model.ts";
 import { writeText } from "../records.ts";
+import { FAMILIES } from "./actions.ts";
 import { type BaseSettings, baseExamples, createBase, vqPictures } from "./base.ts";
 import { oracleError } from "./evaluate.ts";
-import { FAMILIES } from "./actions.ts";
 import { pictureSide } from "./render.ts";
 import { triplet } from "./samples.ts";
 import type { Tabletop } from "./world.ts";
-import { Rng } from "../../engine/rng.ts";
 
 export interface MakeBaseOptions {
   readonly world: Tabletop;
@@ -46,7 +46,9 @@ export async function makeBase(device: Device, o: MakeBaseOptions): Promise<void
     const t = { ...settings.vqTraining, seed };
     const pictures = vqPictures(world, model.pixels, t.batch, seed);
     log.picture_tokenizer = await trainVqgan(device, model.vqgan, { width: side, height: side }, pictures, t, (r) =>
-      say(`picture tokenizer ${r.step}/${t.plain.steps + t.quantized.steps}: squared error ${r.reconstruction.toFixed(5)}, ${r.used} codes used, ${r.seconds.toFixed(1)} s`),
+      say(
+        `picture tokenizer ${r.step}/${t.plain.steps + t.quantized.steps}: squared error ${r.reconstruction.toFixed(5)}, ${r.used} codes used, ${r.seconds.toFixed(1)} s`,
+      ),
     );
     await saveModel(device, model, o.out, "F16");
   }
@@ -55,9 +57,18 @@ export async function makeBase(device: Device, o: MakeBaseOptions): Promise<void
   if (!o.vqOnly) {
     const examples = await baseExamples(model, world, settings, seed, (done, total) => status(`encoding pictures ${done}/${total}`));
     const { steps } = settings.lmTraining;
-    const result = await train(device, model.lm, examples, { ...settings.lmTraining, seed }, {
-      onLog: (r) => say(`transformer ${r.step}/${steps}: loss ${r.loss.toFixed(4)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`),
-    });
+    const result = await train(
+      device,
+      model.lm,
+      examples,
+      { ...settings.lmTraining, seed },
+      {
+        onLog: (r) =>
+          say(
+            `transformer ${r.step}/${steps}: loss ${r.loss.toFixed(4)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`,
+          ),
+      },
+    );
     log.transformer = result.log;
   }
   await saveModel(device, model, o.out, "F16");
@@ -69,8 +80,17 @@ async function reconstructionError(model: Model, world: Tabletop, seed: number):
   const truths = Array.from({ length: 500 }, (_, i) => triplet(world, new Rng(seed, `oracle ${i}`), FAMILIES[i % FAMILIES.length]));
   const sources = await model.pictures.encode(truths.map((t) => t.source));
   const targets = await model.pictures.encode(truths.map((t) => t.target));
-  const pictures = await model.pictures.decode(targets.map((e) => e.codes), targets[0].columns);
-  const records = truths.map((t, i) => ({ id: `${i}`, source: "", target: "", action: t.text, meta: { before: t.before, after: t.after } }));
+  const pictures = await model.pictures.decode(
+    targets.map((e) => e.codes),
+    targets[0].columns,
+  );
+  const records = truths.map((t, i) => ({
+    id: `${i}`,
+    source: "",
+    target: "",
+    action: t.text,
+    meta: { before: t.before, after: t.after },
+  }));
   const error = oracleError(world, records, pictures);
   const kept = { empty: [0, 0], object: [0, 0] };
   truths.forEach((t, i) => {
@@ -84,5 +104,11 @@ async function reconstructionError(model: Model, world: Tabletop, seed: number):
   });
   const share = ([same, all]: number[]) => same / all;
   const used = new Set(targets.flatMap((e) => [...e.codes])).size;
-  return { verdicts_wrong: error.verdicts.value, cells_wrong: error.cells.value, kept_code_empty: share(kept.empty), kept_code_object: share(kept.object), codes_used: used };
+  return {
+    verdicts_wrong: error.verdicts.value,
+    cells_wrong: error.cells.value,
+    kept_code_empty: share(kept.empty),
+    kept_code_object: share(kept.object),
+    codes_used: used,
+  };
 }

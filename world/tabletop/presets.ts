@@ -71,7 +71,11 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
       vq: { ...defaultBase.vq, codes: 128, embedDim: 32, channelMultiplier: [1, 1, 2, 2, 4] },
       lm: { hidden: 128, intermediate: 352, layers: 6, heads: 4, ropeTheta: 60 },
       documents: { scenes: 16000, frames: 12000 },
-      vqTraining: { ...defaultBase.vqTraining, plain: { ...defaultBase.vqTraining.plain, steps: 3000 }, quantized: { ...defaultBase.vqTraining.quantized, steps: 2000 } },
+      vqTraining: {
+        ...defaultBase.vqTraining,
+        plain: { ...defaultBase.vqTraining.plain, steps: 3000 },
+        quantized: { ...defaultBase.vqTraining.quantized, steps: 2000 },
+      },
       lmTraining: { ...defaultBase.lmTraining, learningRate: 3e-3, steps: 6000 },
     },
     demo: {
