@@ -18,8 +18,9 @@ export function register(program: Command): void {
     .addOption(new Option("--preset <name>", "world and sizes").choices(Object.keys(presets)).default("default"))
     .option("--seed <n>", "seed of weights and data", count(0, 2 ** 31), 1)
     .option("--vq <folder>", "take the picture tokenizer from this model folder instead of training one")
+    .option("--vq-further", "train that picture tokenizer further", false)
     .option("--vq-only", "stop after the picture tokenizer", false)
-    .action(async (o: { out: string; preset: keyof typeof presets; seed: number; vq?: string; vqOnly: boolean }) => {
+    .action(async (o: { out: string; preset: keyof typeof presets; seed: number; vq?: string; vqOnly: boolean; vqFurther: boolean }) => {
       const begin = performance.now();
       const device = await openDevice();
       const { world, base } = presets[o.preset];
@@ -30,6 +31,7 @@ export function register(program: Command): void {
         out: o.out,
         vq: o.vq ? await vqReader(o.vq) : undefined,
         vqOnly: o.vqOnly,
+        vqFurther: o.vqFurther,
         say,
         status,
       });

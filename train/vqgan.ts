@@ -3,6 +3,7 @@
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable } from "../engine/module.ts";
+import { add } from "../engine/ops/elementwise.ts";
 import { weightedSum } from "../engine/ops/loss.ts";
 import { codebookRows, mse, quantize } from "../engine/ops/quantize.ts";
 import { adamw } from "../engine/optim.ts";
@@ -19,6 +20,10 @@ export interface VqganTraining {
   readonly plain: Schedule;
   readonly quantized: Schedule;
   readonly commitment: number;
+  /** Weight of the squared distance between features of cells that show the same thing in different pictures. */
+  readonly consistency: number;
+  /** Deviation of noise on the features before the codebook is in use: it sets their scale. */
+  readonly noise: number;
   readonly betas: readonly [number, number];
   readonly clip: number;
   readonly seed: number;
@@ -36,6 +41,12 @@ export interface VqganRecord {
   readonly seconds: number;
 }
 
+/** Pictures (B, h, w, 3) in -1 ... 1, and for every code of the batch the number of one that shows the same thing (its own where none does). */
+export interface VqganBatch {
+  readonly pixels: Float32Array;
+  readonly partners: Uint32Array;
+}
+
 interface StepPlan {
   readonly plan: Plan;
   readonly reconstruction: Tensor;
@@ -43,12 +54,12 @@ interface StepPlan {
   readonly codes?: Tensor;
 }
 
-/** Trains on pictures (B, h, w, 3) in -1 ... 1 that `pictures(step)` makes. */
+/** Trains on the batches that `pictures(step)` makes. */
 export async function trainVqgan(
   device: Device,
   vqgan: VQGAN,
   size: { width: number; height: number },
-  pictures: (step: number) => Float32Array,
+  pictures: (step: number) => VqganBatch,
   o: VqganTraining,
   onLog?: (r: VqganRecord) => void,
 ): Promise<VqganRecord[]> {
@@ -66,8 +77,7 @@ export async function trainVqgan(
       step.plan.destroy();
       step = await record(device, vqgan, size, o, true);
     }
-    step.plan
-      .write("pixels", pictures(i))
+    feed(step, pictures(i), rng, o)
       .set("lr", late < 0 ? rateAt(o.plain, i) : rateAt(o.quantized, late))
       .set("step", i + 1)
       .run();
@@ -103,6 +113,8 @@ async function record(
   const rows = z.reshape(z.size / dim, dim);
   let decoded: Tensor;
   const terms: [Tensor, number][] = [];
+  const partners = tape.input("partners", [rows.shape[0]], "u32");
+  if (o.consistency) terms.push([mse(rows, codebookRows(rows, partners), { stopTarget: true }), o.consistency]);
   let codes: Tensor | undefined;
   if (quantized) {
     const book = tape.bring(vqgan.quantize.embedding.weight);
@@ -111,7 +123,7 @@ async function record(
     const e = codebookRows(book, codes);
     terms.push([mse(rows, e, { stopTarget: true }), o.commitment], [mse(e, rows, { stopTarget: true }), 1]);
     decoded = vqgan.decode(q.quantized.reshape(...z.shape));
-  } else decoded = vqgan.decode(z);
+  } else decoded = vqgan.decode(add(z, tape.input("noise", z.shape)));
   const reconstruction = tape.keep(mse(decoded, x));
   tape.backward(weightedSum([[reconstruction, 1], ...terms]));
   const options = {
@@ -126,19 +138,24 @@ async function record(
   return { plan: await tape.plan(), reconstruction, z, codes };
 }
 
+/** Fills the inputs of a step; without options the features get no noise. */
+function feed(step: StepPlan, batch: VqganBatch, rng: Rng, o?: VqganTraining): Plan {
+  step.plan.write("pixels", batch.pixels).write("partners", batch.partners);
+  return step.codes ? step.plan : step.plan.write("noise", rng.normals(step.z.size, o?.noise ?? 0));
+}
+
 /** Sets the codebook to k-means centres of the features of a few batches. */
 async function startCodebook(
   device: Device,
   vqgan: VQGAN,
   step: StepPlan,
-  pictures: (step: number) => Float32Array,
+  pictures: (step: number) => VqganBatch,
   rng: Rng,
 ): Promise<void> {
   const { codes, embedDim } = vqgan.config;
   const all: Float32Array[] = [];
   for (let i = 0; i < 8; i++) {
-    step.plan
-      .write("pixels", pictures(-1 - i))
+    feed(step, pictures(-1 - i), rng)
       .set("lr", 0)
       .run();
     all.push((await step.plan.read(step.z))[0] as Float32Array);

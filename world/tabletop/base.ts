@@ -13,7 +13,7 @@ import { trainBpe } from "../../tokenizer/train_bpe.ts";
 import { vocabOf } from "../../tokenizer/vocab.ts";
 import { type Example, type ExampleSource, inTurn, shuffled } from "../../train/data.ts";
 import { defaultTraining, type TrainOptions } from "../../train/loop.ts";
-import type { VqganTraining } from "../../train/vqgan.ts";
+import type { VqganBatch, VqganTraining } from "../../train/vqgan.ts";
 import type { ChameleonConfig, VqConfig } from "../../weights/names.ts";
 import type { Model } from "../model.ts";
 import { FAMILIES, sentences } from "./actions.ts";
@@ -47,13 +47,15 @@ export interface BaseSettings {
 }
 
 export const defaultBase: BaseSettings = {
-  vq: { codes: 32, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 2, 3], resBlocks: 1 },
+  vq: { codes: 48, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 2, 3], resBlocks: 1 },
   lm: { hidden: 64, intermediate: 160, layers: 4, heads: 2, ropeTheta: 30 },
   vqTraining: {
-    plain: { learningRate: 3e-3, steps: 900, warmupRatio: 0.02, type: "cosine", floor: 0.05 },
-    quantized: { learningRate: 8e-4, steps: 500, warmupRatio: 0.04, type: "cosine", floor: 0.05 },
+    plain: { learningRate: 8e-4, steps: 300, warmupRatio: 0.02, type: "cosine", floor: 0.05 },
+    quantized: { learningRate: 8e-4, steps: 700, warmupRatio: 0.03, type: "cosine", floor: 0.05 },
     batch: 8,
     commitment: 0.25,
+    consistency: 0.2,
+    noise: 0.3,
     betas: [0.9, 0.99],
     clip: 1,
     seed: 1,
@@ -89,6 +91,8 @@ export async function createBase(
   const { hidden, intermediate, layers, heads, ropeTheta } = settings.lm;
   const config: ChameleonConfig = {
     ...configFields,
+    // Rows of logits that are whole vectors: the spare ids have no name and are never allowed.
+    vocabSize: Math.ceil(configFields.vocabSize / 32) * 32,
     hidden,
     intermediate,
     layers,
@@ -144,25 +148,44 @@ function corpus(world: Tabletop, seed: number): string[] {
   return texts.flatMap((t) => [t, ` ${t}`]);
 }
 
-/** Pictures for the picture tokenizer: one ordinary table to three crowded ones, so that every kind is seen beside every other. */
-export function vqPictures(world: Tabletop, pixels: Model["pixels"], batch: number, seed: number): (step: number) => Float32Array {
+/**
+ * Batches for the picture tokenizer: pairs of tables of every kind of crowd and palette; the second shows some objects of the first again, in other
+ * cells, among other things and under other light. The norms of the picture tokenizer look at the whole picture; these partners teach it to give an
+ * object the same features in any company.
+ */
+export function vqPictures(world: Tabletop, pixels: Model["pixels"], batch: number, seed: number): (step: number) => VqganBatch {
   const side = pictureSide(world);
+  const cells = world.grid ** 2;
   return (step) => {
     const rng = new Rng(seed, `vq pictures ${step}`);
     const out = new Float32Array(batch * side * side * 3);
-    for (let b = 0; b < batch; b++) {
-      const scene = b % 4 ? crowded(world, rng) : randomScene(world, rng, b % 8 === 0);
-      const picture = render(world, scene, randomView(world, rng));
-      out.set(interleaved(pixelValues(picture, pixels), side * side), b * side * side * 3);
+    const partners = Uint32Array.from({ length: batch * cells }, (_, i) => i);
+    const put = (scene: Scene, b: number) =>
+      out.set(interleaved(pixelValues(render(world, scene, randomView(world, rng)), pixels), side * side), b * side * side * 3);
+    for (let b = 0; b + 1 < batch; b += 2) {
+      const first = b % 4 ? randomScene(world, rng, b % 8 === 2) : crowd(world, rng);
+      const second = { ...crowd(world, rng), clutter: first.clutter };
+      const places = rng.shuffle(Array.from({ length: cells }, (_, i) => i));
+      const shown = second.cells.slice();
+      first.cells.forEach((item, cell) => {
+        if (rng.uniform() < 0.4) return;
+        shown[places[cell]] = item && restingItem(item.kind, rng);
+        partners[b * cells + cell] = (b + 1) * cells + places[cell];
+        partners[(b + 1) * cells + places[cell]] = b * cells + cell;
+      });
+      put(first, b);
+      put({ ...second, cells: shown }, b + 1);
     }
-    return out;
+    return { pixels: out, partners };
   };
 }
 
-function crowded(world: Tabletop, rng: Rng): Scene {
+/** A table with any number of objects out of a random palette of kinds. */
+function crowd(world: Tabletop, rng: Rng): Scene {
   const { clutter } = randomScene(world, rng);
-  const cells = Array.from({ length: world.grid ** 2 }, () => (rng.uniform() < 0.75 ? restingItem(rng.int(kindCount(world)), rng) : null));
-  return { cells, clutter };
+  const share = rng.uniform(0.1, 1);
+  const palette = Array.from({ length: 1 + rng.int(8) }, () => rng.int(kindCount(world)));
+  return { clutter, cells: Array.from({ length: world.grid ** 2 }, () => (rng.uniform() < share ? restingItem(rng.pick(palette), rng) : null)) };
 }
 
 interface Document {

@@ -24,16 +24,23 @@ export interface MakeBaseOptions {
   /** A trained picture tokenizer to take over. */
   readonly vq?: VqReader;
   readonly vqOnly?: boolean;
+  /** Train the taken-over picture tokenizer further instead of leaving it as it is. */
+  readonly vqFurther?: boolean;
   /** Lines that stay, and the one that is overwritten. */
   readonly say: (text: string) => void;
   readonly status: (text: string) => void;
 }
 
-/** Reads the picture tokenizer of a model folder. */
+/** Reads the picture tokenizer of a model folder. A codebook of another size is left out: k-means makes a new one where training goes on. */
 export async function vqReader(folder: string): Promise<VqReader> {
   const checkpoint = await openCheckpoint(folder);
   const prefix = vqPrefix(checkpoint) ?? "";
-  return async (name) => (checkpoint.has(prefix + name) ? checkpoint.readFloat32(prefix + name) : undefined);
+  return async (name, shape) => {
+    const t = checkpoint.tensors.get(prefix + name);
+    if (!t) return undefined;
+    if (name === "quantize.embedding.weight" && t.shape[0] !== shape[0]) return new Float32Array(shape[0] * shape[1]);
+    return checkpoint.readFloat32(prefix + name);
+  };
 }
 
 /** Trains picture tokenizer and transformer and writes the folder (f16 weights) with log.json beside them. */
@@ -41,7 +48,7 @@ export async function makeBase(device: Device, o: MakeBaseOptions): Promise<void
   const { world, settings, seed, say, status } = o;
   const model = await createBase(device, world, settings, seed, o.vq);
   const log: Record<string, unknown> = { seed, settings };
-  if (!o.vq) {
+  if (!o.vq || o.vqFurther) {
     const side = pictureSide(world);
     const t = { ...settings.vqTraining, seed };
     const pictures = vqPictures(world, model.pixels, t.batch, seed);

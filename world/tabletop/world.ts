@@ -47,7 +47,7 @@ export type Tabletop = {
 
 /** Inside test of every known shape, in units of the radius, y down. */
 const SHAPES = {
-  ring: (x: number, y: number) => x * x + y * y >= 0.22 && x * x + y * y <= 1.1,
+  ring: (x: number, y: number) => x * x + y * y >= 0.42 && x * x + y * y <= 1.1,
   square: (x: number, y: number) => Math.abs(x) <= 0.95 && Math.abs(y) <= 0.95,
   triangle: (x: number, y: number) => y <= 0.8 && y >= -1 + 1.84 * Math.abs(x),
   cross: (x: number, y: number) => Math.min(Math.abs(x), Math.abs(y)) <= 0.32 && Math.max(Math.abs(x), Math.abs(y)) <= 1,
