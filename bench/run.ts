@@ -1,7 +1,8 @@
 // Times every kernel variant at the sizes its check names, beside its error:  npm run bench -- [kernel]
 // Times come from timestamps where the adapter has them, else from batched launches; variants of one case take turns, so that drift hits all.
+
+import { type Device, GPU_BUFFER } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
-import { GPU_BUFFER, type Device } from "../engine/device.ts";
 import { matmulCeiling } from "../train/ceiling.ts";
 import { caseName, findChecks, type Prepared, prepare, runCase, typings, variantsFor } from "./checks.ts";
 

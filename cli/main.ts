@@ -26,7 +26,7 @@ try {
   await program.parseAsync();
 } catch (cause) {
   if (cause instanceof Interrupted) process.exitCode = 130;
-  else if (cause instanceof WorldlineError || cause instanceof NoAdapterError || cause instanceof RangeError) {
+  else if (cause instanceof WorldlineError || cause instanceof NoAdapterError) {
     say(cause.message);
     process.exitCode = 1;
   } else {

@@ -187,7 +187,7 @@ function initial(rng: Rng, spec: { name: string; shape: number[] }, c: Chameleon
 
 /** The rotary table of a model for `positions` positions. */
 export function ropeFor(device: Device, c: ChameleonConfig, positions = c.maxPositions): RopeTable {
-  return ropeTable(device, { theta: c.ropeTheta, headDim: c.headDim, positions, scaling: c.ropeScaling });
+  return ropeTable(device, { theta: c.ropeTheta, headDim: c.headDim, positions, scaling: c.ropeScaling, maxPositions: c.maxPositions });
 }
 
 /** The positions input of a batch without padding on the left: 0 ... T-1 in every row. */

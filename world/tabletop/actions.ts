@@ -5,6 +5,7 @@
 //   swap     swap the red ring and the blue square                       (lower kind number first)
 //   spatial  put the red ring to the left of the blue square             (from at least two steps away, else it is a move)
 //   count    make it two red rings
+import { WorldlineError } from "../../engine/errors.ts";
 import type { Rng } from "../../engine/rng.ts";
 import { EMPTY, type Item, kindCount, kindOf, restingItem, type Scene, type Tabletop, traits } from "./world.ts";
 
@@ -194,7 +195,7 @@ export function legalActions(world: Tabletop, scene: Scene): Action[] {
 /** The scene after a legal action; free choices (cells of new objects, which of a group leave, how moved things rest) come from `rng`. */
 export function apply(world: Tabletop, scene: Scene, action: Action, rng: Rng): Scene {
   const places = placesOf(world, scene, action);
-  if (!places) throw new RangeError(`tabletop: "${describe(world, action)}" is not legal in this scene; take one of legalActions`);
+  if (!places) throw new WorldlineError(`tabletop: "${describe(world, action)}" is not legal in this scene; take one of legalActions`);
   const { from, goal, empty } = places;
   const cells: (Item | null)[] = [...scene.cells];
   const first = cells[from[0]];

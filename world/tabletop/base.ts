@@ -185,7 +185,10 @@ function crowd(world: Tabletop, rng: Rng): Scene {
   const { clutter } = randomScene(world, rng);
   const share = rng.uniform(0.1, 1);
   const palette = Array.from({ length: 1 + rng.int(8) }, () => rng.int(kindCount(world)));
-  return { clutter, cells: Array.from({ length: world.grid ** 2 }, () => (rng.uniform() < share ? restingItem(rng.pick(palette), rng) : null)) };
+  return {
+    clutter,
+    cells: Array.from({ length: world.grid ** 2 }, () => (rng.uniform() < share ? restingItem(rng.pick(palette), rng) : null)),
+  };
 }
 
 interface Document {

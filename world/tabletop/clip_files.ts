@@ -119,8 +119,8 @@ export async function writeClips(
 ): Promise<{ truths: ClipTruth[]; stored: string }> {
   const { count, seed, fps = 12, format = "auto", onProgress, signal, ...shape } = options;
   if (!Number.isInteger(count) || count < 1)
-    throw new RangeError(`tabletop: count is ${count}; give a whole number of clips of at least 1`);
-  if (!Number.isFinite(fps) || fps <= 0) throw new RangeError(`tabletop: fps is ${fps}; give a positive number of frames a second`);
+    throw new WorldlineError(`tabletop: count is ${count}; give a whole number of clips of at least 1`);
+  if (!Number.isFinite(fps) || fps <= 0) throw new WorldlineError(`tabletop: fps is ${fps}; give a positive number of frames a second`);
   if (existsSync(folder) && readdirSync(folder).length > 0)
     throw new WorldlineError(`${folder} is not empty; give a new or empty folder for the clips`);
   const writer = format === "frames" ? undefined : findVideoWriter();

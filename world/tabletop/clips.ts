@@ -1,5 +1,6 @@
 // Clips: some actions in a row filmed with the frames between. The table rests for a few frames, then an action takes a few more:
 // what moves slides on a straight line, what changes, comes or goes cross-fades. Light and camera drift; every frame has its own noise.
+import { WorldlineError } from "../../engine/errors.ts";
 import type { Rng } from "../../engine/rng.ts";
 import type { Action, Sampled } from "./actions.ts";
 import { placesOf } from "./actions.ts";
@@ -32,12 +33,12 @@ export function clip(world: Tabletop, seed: number | Rng, options: ClipOptions =
   const { actions = [3, 6], hold = [3, 6], between = 6 } = options;
   for (const [name, [low, high]] of Object.entries({ actions, hold, between: [between, between] as const }))
     if (!Number.isInteger(low) || !Number.isInteger(high) || low < (name === "between" ? 0 : 1) || high < low)
-      throw new RangeError(`tabletop: clip ${name} is ${low} to ${high}; give whole numbers, the least first`);
+      throw new WorldlineError(`tabletop: clip ${name} is ${low} to ${high}; give whole numbers, the least first`);
   const rng = toRng(seed, "tabletop clip");
   const steps = actions[0] + rng.int(actions[1] - actions[0] + 1);
   const start = randomScene(world, rng);
   const taken = sampleSteps(world, start, rng, steps);
-  if (!taken) throw new RangeError(`tabletop: no ${steps} actions in a row are possible; give the world more cells or fewer objects`);
+  if (!taken) throw new WorldlineError(`tabletop: no ${steps} actions in a row are possible; give the world more cells or fewer objects`);
   return film(world, start, taken, rng, hold, between);
 }
 

@@ -1,6 +1,7 @@
 // The exact judge of the tabletop. Reading a picture: every cell against every template (kind at every jitter and camera offset) and the
 // bare table, each under its best gain g: |p - g t|^2 with t = table + m (colour - table), so one sum over a mask serves all colours.
 // Judging: an action's outcome cell by cell, "done" (the asked change is there) and "minimal" (nothing else changed).
+import { WorldlineError } from "../../engine/errors.ts";
 import { type Action, type Places, parseAction, placesOf } from "./actions.ts";
 import { type Picture, pictureSide, placeMask } from "./render.ts";
 import { EMPTY, kindOf, kindsOf, type Rgb, type Scene, type Tabletop, UNKNOWN } from "./world.ts";
@@ -94,11 +95,11 @@ function misfit(pp: number, pt: number, tt: number): number {
   return Math.max(0, pp - 2 * g * pt + g * g * tt);
 }
 
-/** Reads a picture of this world. Throws a RangeError when the picture's size is not the world's. */
+/** Reads a picture of this world. Throws a WorldlineError when the picture's size is not the world's. */
 export function parse(world: Tabletop, picture: Picture): Parsed {
   const side = pictureSide(world);
   if (picture.width !== side || picture.height !== side || picture.data.length !== side * side * 3)
-    throw new RangeError(
+    throw new WorldlineError(
       `tabletop: the picture is ${picture.width} x ${picture.height} with ${picture.data.length} bytes; this world needs ${side} x ${side} RGB`,
     );
   const t = templatesOf(world);
@@ -173,7 +174,7 @@ const NO: Verdict = { done: false, minimal: false, success: false };
  */
 export function judge(world: Tabletop, action: Action | undefined, before: Scene, after: ArrayLike<number>): Verdict {
   if (after.length !== before.cells.length)
-    throw new RangeError(
+    throw new WorldlineError(
       `tabletop: the outcome has ${after.length} cells, the source scene ${before.cells.length}; give one kind per cell`,
     );
   const places = action && placesOf(world, before, action);

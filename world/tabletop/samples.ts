@@ -1,5 +1,6 @@
 // Training and test material: labelled triplets (source, sentence, target), unlabelled pairs of one or two actions, and the wrong but
 // plausible action of the probe.
+import { WorldlineError } from "../../engine/errors.ts";
 import type { Rng } from "../../engine/rng.ts";
 import {
   type Action,
@@ -40,7 +41,7 @@ export function triplet(world: Tabletop, seed: number | Rng, family?: Family): T
     const sampled = sampleAction(world, before, rng, wanted);
     if (sampled) return { before, ...sampled, ...shoot(world, before, sampled.after, rng) };
   }
-  throw new RangeError(`tabletop: no scene of this world allows an action of family "${wanted}"; give it more cells or fewer objects`);
+  throw new WorldlineError(`tabletop: no scene of this world allows an action of family "${wanted}"; give it more cells or fewer objects`);
 }
 
 /**
@@ -49,7 +50,7 @@ export function triplet(world: Tabletop, seed: number | Rng, family?: Family): T
  */
 export function pair(world: Tabletop, seed: number | Rng, options: { steps?: number; family?: Family } = {}): Pair {
   const { steps = 1, family } = options;
-  if (!Number.isInteger(steps) || steps < 1) throw new RangeError(`tabletop: steps is ${steps}; give a whole number of at least 1`);
+  if (!Number.isInteger(steps) || steps < 1) throw new WorldlineError(`tabletop: steps is ${steps}; give a whole number of at least 1`);
   const rng = toRng(seed, "tabletop pair");
   if (steps === 1) {
     const { before, after, action, text, source, target } = triplet(world, rng, family);
@@ -63,7 +64,7 @@ export function pair(world: Tabletop, seed: number | Rng, options: { steps?: num
     if (!needsSeveral(world, before, after)) continue;
     return { before, after, actions: taken.map((t) => t.action), texts: taken.map((t) => t.text), ...shoot(world, before, after, rng) };
   }
-  throw new RangeError(`tabletop: no scene of this world allows ${steps} actions in a row; give it more cells or fewer objects`);
+  throw new WorldlineError(`tabletop: no scene of this world allows ${steps} actions in a row; give it more cells or fewer objects`);
 }
 
 /** Several actions in a row, the first of a family if given; undefined when one is not possible. */

@@ -1,6 +1,7 @@
 // The tabletop world: a square table of cells, each empty or holding one object; an object's kind is its size, colour and shape.
 // Everything follows from one `Tabletop` value; `defaultWorld` has 3 x 3 cells and 12 kinds, `fullWorld` 4 x 4 cells, 48 kinds,
 // clutter and camera shift. All chance comes from an `Rng`, so a seed gives the same scenes everywhere.
+import { WorldlineError } from "../../engine/errors.ts";
 import { Rng } from "../../engine/rng.ts";
 
 /** Red, green, blue in 0 ... 1. */
@@ -108,16 +109,16 @@ export const fullWorld: Tabletop = makeWorld({
 export function makeWorld(changes: Partial<Tabletop>): Tabletop {
   for (const key of Object.keys(changes))
     if (!(key in defaultWorld))
-      throw new RangeError(`tabletop: unknown setting "${key}"; the settings are ${Object.keys(defaultWorld).join(", ")}`);
+      throw new WorldlineError(`tabletop: unknown setting "${key}"; the settings are ${Object.keys(defaultWorld).join(", ")}`);
   const world = { ...defaultWorld, ...changes };
   checkWorld(world);
   return world;
 }
 
-/** Throws a RangeError that names the first setting which cannot work. */
+/** Throws a WorldlineError that names the first setting which cannot work. */
 export function checkWorld(world: Tabletop): void {
   const need = (ok: boolean, what: string) => {
-    if (!ok) throw new RangeError(`tabletop: ${what}`);
+    if (!ok) throw new WorldlineError(`tabletop: ${what}`);
   };
   const whole = (key: "grid" | "cell" | "maxCount" | "maxObjects" | "clutter", low: number, high: number) =>
     need(
