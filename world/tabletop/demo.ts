@@ -36,6 +36,8 @@ export interface DemoHooks {
   readonly signal?: AbortSignal;
 }
 
+const lastStage = "ceiling";
+
 /** One seed's run: folders and what they hold. */
 export interface SeedRun {
   readonly seed: number;
@@ -64,17 +66,14 @@ export async function runSeed(c: DemoContext, folder: string, seed: number): Pro
   const base = await loadModel(c.device, c.base);
   const codes = await CodeStore.open(c.device, base, stages.path("codes.safetensors"));
   const shared = () => Promise.resolve(codes);
-  await stages.run("encode", "encoding pictures", async () => {
-    const records = [
-      ...(await triplets(run, "labels")),
-      ...(await triplets(run, "test")),
-      ...(await readRecords(stages.path("frames", "pairs.jsonl"))),
-    ];
-    await codes.add(
-      records.flatMap((r) => [r.source, r.target]),
-      { onProgress: c.hooks.progress("encoding"), signal: c.hooks.signal },
-    );
-  });
+  const encode = async () => {
+    const sets = [await triplets(run, "labels"), await triplets(run, "test"), await readRecords(stages.path("frames", "pairs.jsonl"))];
+    const paths = sets.flat().flatMap((r) => [r.source, r.target]);
+    await codes.add(paths, { onProgress: c.hooks.progress("encoding"), signal: c.hooks.signal });
+  };
+  await stages.run("encode", "encoding pictures", encode);
+  // A run that goes on finds the codes in the cache by the pictures' bytes.
+  if (stages.seconds[lastStage] === undefined) await encode();
   await stages.run("train_cdm", "fine-tuning the dynamics model on the labelled triplets", () =>
     fineTune(c, run, shared, "cdm", "cdm", demo.cdm),
   );
@@ -86,7 +85,7 @@ export async function runSeed(c: DemoContext, folder: string, seed: number): Pro
   }
   await drawAll(c, run, base, codes);
   await stages.run("probe", "probing preferences of base and tuned models", () => probeAll(c, run, base, codes));
-  await stages.run("ceiling", "measuring the matmul ceiling", async () => stages.save("ceiling.json", await matmulCeiling(c.device)));
+  await stages.run(lastStage, "measuring the matmul ceiling", async () => stages.save("ceiling.json", await matmulCeiling(c.device)));
   return run;
 }
 
