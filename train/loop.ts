@@ -155,7 +155,7 @@ export async function train(
     total.flops += 3 * flops(model.config, o.batch, step.shape.T, step.shape.scored * o.batch);
     const last = i + 1 === o.steps;
     const stop = hooks.signal?.aborted ?? false;
-    if ((i + 1) % o.logEvery === 0 || last || stop) {
+    if ((i + 1) % o.logEvery === 0 || last) {
       const [[loss], [norm]] = await plan.read(step.loss, step.norm);
       if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
         throw new WorldlineError(
