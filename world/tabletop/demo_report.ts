@@ -46,7 +46,8 @@ export async function demoReport(
   const first = judged[0];
   const { stages } = runs[0];
   const codes = await CodeStore.open(c.device, model, stages.path("codes.safetensors"));
-  await codes.add(first.records.flatMap((r) => [r.source, r.target]));
+  const known = [...first.records, ...(await triplets(runs[0], "labels"))];
+  await codes.add(known.flatMap((r) => [r.source, r.target]));
   const rates = poolRates(judged);
   const of = (key: "success" | "done" | "minimal") => Object.fromEntries(Object.entries(rates).map(([s, r]) => [s, r[key]]));
   const report: Omit<Report, "targets"> = {
@@ -56,7 +57,7 @@ export async function demoReport(
     settings: flatSettings(demo),
     seconds: totalled(runs),
     data: await dataFacts(runs[0], demo.labels, first.records.length),
-    oracle: await oracleFacts(c, model, codes, first.records),
+    oracle: await oracleFacts(c, model, codes, known),
     cdm: poolActions(world, judged),
     annotation: await annotationFacts(world, runs[0]),
     weights: weightFacts(model, codes, first.records, demo.epsilon),
