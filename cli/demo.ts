@@ -1,8 +1,10 @@
 // worldline demo: the whole method on the embedded world, from data to report.html.
+import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
+import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { writeText } from "../world/records.ts";
 import type { Rate } from "../world/report.ts";
@@ -41,6 +43,11 @@ async function demo(flags: Flags): Promise<void> {
   const preset = presets[flags.preset];
   const out = flags.out ?? join("runs", flags.preset === "default" ? "demo" : flags.preset);
   const base = flags.base ?? shippedBase(flags.preset);
+  if (!existsSync(join(base, "config.json"))) {
+    throw new WorldlineError(
+      `there is no base for this preset at ${base}; make one with \`npm run pretrain -- --preset ${flags.preset} --out ${base}\` (hours on a CPU)`,
+    );
+  }
   if (flags.fresh) await rm(out, { recursive: true, force: true });
   await writeText(join(out, "README.txt"), "A run of `worldline demo`: report.html first; the stages' files lie in the seed-* folders.\n");
   const device = await openDevice();
