@@ -1,5 +1,5 @@
 // Flags and steps that several commands share: models, records, the cache of picture codes.
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
 import { CodeStore } from "../world/codes.ts";
@@ -29,12 +29,4 @@ export async function open(folder: string, cache?: string): Promise<Session> {
 export async function encodeAll(s: Session, records: readonly { source: string; target?: string }[], signal?: AbortSignal): Promise<void> {
   const paths = records.flatMap((r) => (r.target === undefined ? [r.source] : [r.source, r.target]));
   await s.codes.add(paths, { onProgress: progress("encoding pictures"), signal });
-}
-
-/** An option parser for one of a few words. */
-export function oneOf<T extends string>(...words: readonly T[]): (text: string) => T {
-  return (text) => {
-    if (!(words as readonly string[]).includes(text)) throw new InvalidArgumentError(`one of ${words.join(", ")} is needed.`);
-    return text as T;
-  };
 }

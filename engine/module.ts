@@ -20,13 +20,6 @@ function walk(node: unknown, path: string, found: Map<string, Tensor>, seen: Set
   for (const [key, value] of Object.entries(node)) walk(value, path ? `${path}.${key}` : key, found, seen, [...above, node]);
 }
 
-/** Number of values in a module. */
-export function countParameters(module: object): number {
-  let n = 0;
-  for (const t of parameters(module).values()) n += t.size;
-  return n;
-}
-
 /** Lets an optimizer change the tensors whose name matches, and no others: true for all, false for none, or a pattern on the dotted path. */
 export function setTrainable(module: object, which: boolean | RegExp): void {
   for (const [name, t] of parameters(module)) t.trainable = typeof which === "boolean" ? which : which.test(name);

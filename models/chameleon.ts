@@ -202,11 +202,6 @@ export function flops(c: ChameleonConfig, B: number, T: number, scored = B * T):
   return B * T * L * (linears + 4 * T * N * D) + 2 * scored * H * V;
 }
 
-/** Bytes of the weights at a number of bytes per value. */
-export function weightBytes(c: ChameleonConfig, perValue = 4): number {
-  return chameleonSpecs(c).reduce((a, s) => a + s.shape.reduce((x, y) => x * y, 1), 0) * perValue;
-}
-
 /** The language model as named arrays with their shapes, in checkpoint order. */
 export async function readTensors(device: Device, m: Chameleon): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
   const all = parameters(m.config.tieWordEmbeddings ? { model: m.model } : { model: m.model, lm_head: m.lm_head });

@@ -5,9 +5,10 @@ import type { Device } from "../engine/device.ts";
 import { ShapeError, WorldlineError } from "../engine/errors.ts";
 import { attention } from "../engine/ops/attention.ts";
 import { conv2d, resizeChannels, upsample } from "../engine/ops/conv.ts";
+import { gatherRows } from "../engine/ops/embedding.ts";
 import { groupNorm } from "../engine/ops/group_norm.ts";
 import { linear } from "../engine/ops/matmul.ts";
-import { codebookRows, quantize } from "../engine/ops/quantize.ts";
+import { quantize } from "../engine/ops/quantize.ts";
 import { Rng } from "../engine/rng.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { VqConfig } from "../weights/names.ts";
@@ -151,7 +152,7 @@ export class VQGAN {
 
   /** Pictures of codes (u32, (B, h, w)). */
   decodeCodes(codes: Tensor): Tensor {
-    return this.decode(codebookRows(this.quantize.embedding.weight, codes));
+    return this.decode(gatherRows(this.quantize.embedding.weight, codes));
   }
 
   /** Pictures through the codes and back. */

@@ -28,6 +28,7 @@ test("the quick preset goes from data to report, and its losses fall", () => {
     assert.ok(r.low <= r.value && r.value <= r.high, system);
   }
   assert.is(report.success.copy!.value, 0);
+  assert.ok(report.oracle.vq_error.value < 0.05, "the oracle misjudges reconstructed truths");
   assert.ok(report.oracle.vq_cell_error.value < 0.02, "the oracle misreads reconstructed truths");
   for (const name of ["cdm", "ft", "ft_weighted", "ft_synthetic", "cwm"]) {
     const losses = report.curves[name].map((c) => c.loss);

@@ -4,8 +4,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
 import { conv2d, resizeChannels, upsample } from "../engine/ops/conv.ts";
+import { gatherRows } from "../engine/ops/embedding.ts";
 import { groupNorm } from "../engine/ops/group_norm.ts";
-import { codebookRows, mse, nearestCode, quantize, stopGradient } from "../engine/ops/quantize.ts";
+import { mse, nearestCode, quantize } from "../engine/ops/quantize.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -215,8 +216,8 @@ test("the codebook's loss moves only the codes in use, the commitment only z", a
   for (const commitment of [false, true]) {
     const tape = new Tape(device, { training: true });
     const view = tape.bring(z);
-    const e = codebookRows(tape.bring(book), nearestCode(view, book));
-    tape.backward(commitment ? mse(view, e, { stopTarget: true }) : mse(e, stopGradient(view)));
+    const e = gatherRows(tape.bring(book), nearestCode(view, book));
+    tape.backward(commitment ? mse(view, e, { stopTarget: true }) : mse(e, view, { stopTarget: true }));
     assert.is(tape.hasGrad(z), commitment);
     assert.is(tape.hasGrad(book), !commitment);
     const gradient = tape.grad(commitment ? z : book);

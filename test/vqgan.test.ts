@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parameters, setTrainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
-import { add, codebookRows, mse, scale } from "../engine/ops/index.ts";
+import { add, gatherRows, mse, scale } from "../engine/ops/index.ts";
 import { adamw } from "../engine/optim.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
@@ -228,7 +228,7 @@ test("training lowers the loss", async () => {
   const tape = new Tape(device, { training: true });
   const x = tape.input("pixels", [4, 16, 16, 3]);
   const { pixels, z, codes, quantized } = model.reconstruct(x);
-  const vectors = codebookRows(model.quantize.embedding.weight, codes);
+  const vectors = gatherRows(model.quantize.embedding.weight, codes);
   const pixelLoss = tape.keep(mse(pixels, x));
   const codebookLoss = mse(vectors, z, { stopTarget: true });
   tape.backward(add(add(pixelLoss, codebookLoss), scale(mse(z, quantized, { stopTarget: true }), 0.25)));

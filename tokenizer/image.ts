@@ -1,7 +1,8 @@
 // Pictures to codes and pre-quantised features, and codes back to pictures, in batches of one shape per plan.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { codebookRows, nearestCode } from "../engine/ops/quantize.ts";
+import { gatherRows } from "../engine/ops/embedding.ts";
+import { nearestCode } from "../engine/ops/quantize.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -123,7 +124,7 @@ export class PictureCoder {
     const tape = new Tape(this.device);
     const codes = tape.input("codes", [batch * rows * columns], "u32");
     const dim = this.vqgan.config.embedDim;
-    const quantized = codebookRows(tape.bring(this.vqgan.quantize.embedding.weight), codes).reshape(batch, rows, columns, dim);
+    const quantized = gatherRows(tape.bring(this.vqgan.quantize.embedding.weight), codes).reshape(batch, rows, columns, dim);
     const out = tape.keep(this.vqgan.decode(quantized));
     return { plan: await tape.plan(), out };
   }

@@ -4,8 +4,9 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable } from "../engine/module.ts";
 import { add } from "../engine/ops/elementwise.ts";
+import { gatherRows } from "../engine/ops/embedding.ts";
 import { weightedSum } from "../engine/ops/loss.ts";
-import { codebookRows, mse, quantize } from "../engine/ops/quantize.ts";
+import { mse, quantize } from "../engine/ops/quantize.ts";
 import { adamw } from "../engine/optim.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Rng } from "../engine/rng.ts";
@@ -114,13 +115,13 @@ async function record(
   let decoded: Tensor;
   const terms: [Tensor, number][] = [];
   const partners = tape.input("partners", [rows.shape[0]], "u32");
-  if (o.consistency) terms.push([mse(rows, codebookRows(rows, partners), { stopTarget: true }), o.consistency]);
+  if (o.consistency) terms.push([mse(rows, gatherRows(rows, partners), { stopTarget: true }), o.consistency]);
   let codes: Tensor | undefined;
   if (quantized) {
     const book = tape.bring(vqgan.quantize.embedding.weight);
     const q = quantize(rows, book);
     codes = tape.keep(q.codes);
-    const e = codebookRows(book, codes);
+    const e = gatherRows(book, codes);
     terms.push([mse(rows, e, { stopTarget: true }), o.commitment], [mse(e, rows, { stopTarget: true }), 1]);
     decoded = vqgan.decode(q.quantized.reshape(...z.shape));
   } else decoded = vqgan.decode(add(z, tape.input("noise", z.shape)));

@@ -17,7 +17,7 @@ export function embedding(table: Tensor, ids: Tensor, { skip = 0xffffffff }: { s
   return y;
 }
 
-/** Rows of an activation x (R, C) by index u32 (M): (M, C). */
+/** Rows of an activation or a codebook x (R, C) by index u32 (...): (..., C). */
 export function gatherRows(x: Tensor, index: Tensor): Tensor {
   return embedding(x, index);
 }

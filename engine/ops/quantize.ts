@@ -1,13 +1,11 @@
 // Vector quantisation (van den Oord and others, arXiv 1711.00937): the nearest codebook entry, its straight-through gradient, and the
 // squared-difference loss whose two stopped forms train encoder and codebook: mse(z, e, stop e) and mse(e, z, stop z).
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
-import { gather, scatter } from "../../kernels/embedding/embedding.ts";
+import { gather } from "../../kernels/embedding/embedding.ts";
 import { mse as mean, mseDx, msePart, mseParts } from "../../kernels/mse/mse.ts";
 import { nearestCode as nearest } from "../../kernels/nearest_code/nearest_code.ts";
 import { ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
-
-const noId = 0xffffffff;
 
 /** The first code with the smallest squared distance to each row: z (..., D), codebook (E, D) -> u32 (...). No gradient. */
 export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
@@ -17,20 +15,6 @@ export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
   const code = z.tape.empty(z.shape.length > 1 ? z.shape.slice(0, -1) : [1], "u32", "codes");
   z.tape.launch(nearest, { z, codebook, code }, { R: z.size / D, D, E });
   return code;
-}
-
-/** Rows of a codebook (E, D) by code: u32 (...) -> (..., D). Gradients add up in the codebook's rows. */
-export function codebookRows(codebook: Tensor, codes: Tensor): Tensor {
-  const [V, C] = codebook.shape;
-  const { tape } = codes;
-  const y = tape.empty([...codes.shape, C], "f32", "code vectors");
-  tape.launch(gather, { table: codebook, ids: codes, y }, { rows: codes.size, C, V });
-  tape.onBackward(y, [codebook], () => {
-    const target = tape.into(codebook);
-    if (!target) return;
-    tape.launch(scatter, { dy: tape.grad(y), ids: codes, dtable: target.tensor }, { rows: codes.size, C, V, skip: noId, acc: target.acc });
-  });
-  return y;
 }
 
 /**
@@ -48,13 +32,6 @@ export function quantize(z: Tensor, codebook: Tensor): { codes: Tensor; quantize
     if (dz) tape.launch(accumulate, { x: tape.grad(quantized), y: dz.tensor }, { n: z.size, scale: 1, acc: dz.acc });
   });
   return { codes, quantized };
-}
-
-/** A copy of x through which no gradient flows. */
-export function stopGradient(x: Tensor): Tensor {
-  const y = x.tape.empty(x.shape, "f32", "stopped");
-  x.tape.launch(accumulate, { x, y }, { n: x.size, scale: 1, acc: 0 });
-  return y;
 }
 
 /** The mean of (x - target)^2 over all values, (1). Gradients go to x and, unless `stopTarget`, to target. */

@@ -50,8 +50,8 @@ export const defaultBase: BaseSettings = {
   vq: { codes: 48, embedDim: 16, baseChannels: 32, channelMultiplier: [1, 1, 1, 2, 3], resBlocks: 1 },
   lm: { hidden: 64, intermediate: 160, layers: 4, heads: 2, ropeTheta: 30 },
   vqTraining: {
-    plain: { learningRate: 8e-4, steps: 300, warmupRatio: 0.02, type: "cosine", floor: 0.05 },
-    quantized: { learningRate: 8e-4, steps: 700, warmupRatio: 0.03, type: "cosine", floor: 0.05 },
+    plain: { learningRate: 1.5e-3, steps: 3000, warmupRatio: 0.02, type: "cosine", floor: 0.05 },
+    quantized: { learningRate: 8e-4, steps: 1000, warmupRatio: 0.03, type: "cosine", floor: 0.05 },
     batch: 8,
     commitment: 0.25,
     consistency: 0.2,
