@@ -22,7 +22,7 @@ export function register(program: Command): void {
   const command = program
     .command("annotate")
     .description("label picture pairs with the action a dynamics model reads off them")
-    .requiredOption("--cdm <folder>", "dynamics model")
+    .requiredOption("--cdm <model>", "dynamics model: a folder or a hub id")
     .requiredOption("--pairs <file>", "pairs (JSON lines: id, source, target), as `worldline frames` writes them")
     .requiredOption("--out <file>", "where to write the annotated pairs")
     .option("--temperature <x>", "0 takes the likeliest words", number(0, 100), 0)

@@ -9,7 +9,7 @@ import { readPicture, writePng } from "../world/pictures.ts";
 import { type Prediction, predict, writePredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { sheet } from "../world/sheets.ts";
-import { encodeAll, open, type Session, withCache } from "./shared.ts";
+import { encodeAll, folderOf, open, type Session, withCache } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 
 interface Flags {
@@ -32,8 +32,8 @@ export function register(program: Command): void {
   const command = program
     .command("edit")
     .description("draw what follows a picture under an action")
-    .requiredOption("--cwm <folder>", "world model")
-    .option("--cdm <folder>", "dynamics model that scores the candidates")
+    .requiredOption("--cwm <model>", "world model: a folder or a hub id")
+    .option("--cdm <model>", "dynamics model that scores the candidates")
     .option("--image <file>", "the picture")
     .option("--action <words>", "the action")
     .option("--data <file>", "instead of one picture: every record of a file; writes predictions as JSON lines")
@@ -55,7 +55,7 @@ async function run(f: Flags): Promise<void> {
     ? await readRecords<TripletRecord>(f.data, ["action"])
     : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
   const s = await open(f.cwm, f.cache);
-  const dynamics = f.cdm ? await loadModel(s.device, f.cdm, s.model) : undefined;
+  const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), s.model) : undefined;
   const signal = interruption();
   warnUnknown(s, records);
   await encodeAll(

@@ -16,7 +16,7 @@ export function register(program: Command): void {
   program
     .command("eval")
     .description("judge predictions on tabletop records with the world's oracle: edit done, and nothing else changed")
-    .requiredOption("--model <folder>", "the model whose picture tokenizer decodes the predictions")
+    .requiredOption("--model <model>", "the model whose picture tokenizer decodes the predictions")
     .requiredOption("--data <file>", "the records that were predicted")
     .requiredOption("--predictions <file>", "what `worldline edit --data` wrote")
     .option("--out <file>", "write the rates as JSON")
@@ -24,7 +24,7 @@ export function register(program: Command): void {
       const records = await readRecords<TripletRecord>(f.data, ["action", "meta"]);
       const predictions = new Map((await readPredictions(f.predictions)).map((p) => [p.id, p]));
       const s = await open(f.model);
-      const world = await worldOf(f.model);
+      const world = await worldOf(s.model.folder);
       const all = [];
       const chosen = [];
       for (const r of records) {

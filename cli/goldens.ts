@@ -17,6 +17,7 @@ import { defaultTraining, trainStep } from "../train/loop.ts";
 import { fileSource } from "../weights/file_source.ts";
 import { openSafetensors, toFloat32, toIntegers } from "../weights/safetensors.ts";
 import { loadLanguageModel, loadPictureModel } from "../world/model.ts";
+import { folderOf } from "./shared.ts";
 
 interface Row {
   readonly quantity: string;
@@ -30,7 +31,8 @@ export function register(program: Command): void {
     .command("goldens")
     .argument("<folder>", "a configuration folder with expected/ inside")
     .description("check a model folder against reference answers (layout: test/goldens/MANIFEST.md)")
-    .action(async (folder: string) => {
+    .action(async (name: string) => {
+      const folder = await folderOf(name);
       const device = await openDevice();
       const rows = await checkGoldens(device, folder);
       const width = Math.max(...rows.map((r) => r.quantity.length));

@@ -11,7 +11,7 @@ export function register(program: Command): void {
   const command = program
     .command("probe")
     .description("the trajectory preference probe; 50% is chance")
-    .requiredOption("--model <folder>", "model to probe")
+    .requiredOption("--model <model>", "model to probe: a folder or a hub id")
     .requiredOption("--data <file>", "triplets")
     .addOption(new Option("--direction <name>", "what is scored").choices(["image", "action", "both"]).default("both"))
     .option("--out <file>", "write every comparison as JSON lines");

@@ -2,9 +2,10 @@
 import type { Command } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
+import { modelFolder } from "../weights/hub.ts";
 import { CodeStore } from "../world/codes.ts";
 import { loadModel, type Model } from "../world/model.ts";
-import { progress } from "./terminal.ts";
+import { progress, say, status } from "./terminal.ts";
 
 /** Adds the flags of commands that encode pictures. */
 export function withCache(command: Command): Command {
@@ -18,8 +19,26 @@ export interface Session {
   readonly codes: CodeStore;
 }
 
-/** Opens a device and a model folder. */
-export async function open(folder: string, cache?: string): Promise<Session> {
+/**
+ * The folder of a model given on the command line: a path, or a hub id (`org/name`, `org/name@revision`) that is fetched into the hub's cache
+ * with a progress line where it is not there.
+ */
+export async function folderOf(name: string, signal?: AbortSignal): Promise<string> {
+  let shown = 0;
+  const begin = performance.now();
+  const onProgress = (done: number, total: number) => {
+    const now = performance.now();
+    if (now - shown < 200 && done < total) return;
+    shown = now;
+    const rate = done / Math.max(1, now - begin) / 1000;
+    status(`${name}: ${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB, ${rate.toFixed(1)} MB/s`);
+  };
+  return modelFolder(name, { signal, onProgress, onNotice: say });
+}
+
+/** Opens a device and a model. */
+export async function open(name: string, cache?: string): Promise<Session> {
+  const folder = await folderOf(name);
   const device = await openDevice();
   const model = await loadModel(device, folder);
   return { device, model, codes: await CodeStore.open(device, model, cache) };

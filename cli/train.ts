@@ -8,7 +8,7 @@ import { checkWritable } from "../weights/file_source.ts";
 import { CodeStore } from "../world/codes.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { type Role, trainRole } from "../world/train_role.ts";
-import { withCache } from "./shared.ts";
+import { folderOf, withCache } from "./shared.ts";
 import { count, duration, Interrupted, interruption, number, progress, say, status } from "./terminal.ts";
 
 interface Flags {
@@ -38,7 +38,7 @@ export function register(program: Command): void {
     .command("train")
     .argument("<role>", "cdm: says the action; cft: draws the next picture; cwm: the same with recognition weights and synthetic triplets")
     .description("fine-tune a model folder for one role")
-    .requiredOption("--model <folder>", "model to start from")
+    .requiredOption("--model <model>", "model to start from: a folder or a hub id")
     .requiredOption("--data <file>", "labelled triplets (JSON lines: id, source, target, action)")
     .option("--synthetic <file>", "triplets that `worldline annotate` made")
     .option("--label-repeats <n>", "how often labelled triplets count beside synthetic ones", count(1, 100), 1)
@@ -78,11 +78,12 @@ async function run(role: string, f: Flags): Promise<void> {
   };
   const labels = await readRecords<TripletRecord>(f.data, ["action"]);
   const synthetic = f.synthetic ? await readRecords<TripletRecord>(f.synthetic, ["action"]) : undefined;
-  const device = await openDevice();
   const signal = interruption();
+  const base = await folderOf(f.model, signal);
+  const device = await openDevice();
   const result = await trainRole(device, (model) => CodeStore.open(device, model, f.cache), {
     role: role as Role,
-    base: f.model,
+    base,
     out: f.out,
     labels,
     synthetic,

@@ -115,7 +115,7 @@ const hint = "there is no such file or folder; check the path";
 export const cases: Case[] = [
   { name: "an unknown command", args: ["frobnicate"], want: "error: unknown command 'frobnicate'", usage: true },
   { name: "an unknown flag", args: edit("model", "--frobnicate", "3"), want: "error: unknown option '--frobnicate'", usage: true },
-  { name: "a missing flag", args: ["edit"], want: "error: required option '--cwm <folder>' not specified", usage: true },
+  { name: "a missing flag", args: ["edit"], want: "error: required option '--cwm <model>' not specified", usage: true },
   {
     name: "a number out of range",
     args: edit("model", "--top-p", "1.5"),

@@ -28,7 +28,14 @@ const table: Record<string, readonly string[]> = {
 };
 
 /** Files that may use Node's modules. In engine/ and below nothing else may, so that a browser can load the rest. */
-const nodeAllowed = [/^engine\/host_node\.ts$/, /^weights\/file_source\.ts$/, /^train\/checkpoints\.ts$/, /^world\//, /^setup\//, /^cli\//];
+const nodeAllowed = [
+  /^engine\/host_node\.ts$/,
+  /^weights\/(file_source|hub|download)\.ts$/,
+  /^train\/checkpoints\.ts$/,
+  /^world\//,
+  /^setup\//,
+  /^cli\//,
+];
 
 /** Packages by file. */
 const packages: Record<string, readonly RegExp[]> = {
@@ -36,6 +43,7 @@ const packages: Record<string, readonly RegExp[]> = {
   pngjs: [/^world\//],
   sharp: [/^world\//],
   commander: [/^cli\//],
+  "@huggingface/hub": [/^weights\/hub\.ts$/],
 };
 
 interface Reference {

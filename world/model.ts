@@ -11,6 +11,7 @@ import type { Coder } from "../tokenizer/prompt.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
 import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
+import { modelFolder } from "../weights/hub.ts";
 import { type ChameleonConfig, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
 import { parseJsonObject } from "../weights/source.ts";
@@ -38,8 +39,9 @@ const sideFiles = [
   "world.json",
 ];
 
-/** Loads a model folder onto the device, as f32. A picture tokenizer already on the device can be shared. */
-export async function loadModel(device: Device, folder: string, shared?: { vqgan: VQGAN }): Promise<Model> {
+/** Loads a model (a folder or a hub id) onto the device, as f32. A picture tokenizer already on the device can be shared. */
+export async function loadModel(device: Device, name: string, shared?: { vqgan: VQGAN }): Promise<Model> {
+  const folder = await modelFolder(name);
   const checkpoint = await openCheckpoint(folder);
   try {
     const files: Record<string, string> = {};
@@ -87,8 +89,9 @@ function pictureModel(device: Device, checkpoint: Checkpoint, config: ChameleonC
   );
 }
 
-/** The transformer of a model folder alone. */
-export async function loadLanguageModel(device: Device, folder: string): Promise<Pick<Model, "config" | "lm">> {
+/** The transformer of a model alone. */
+export async function loadLanguageModel(device: Device, name: string): Promise<Pick<Model, "config" | "lm">> {
+  const folder = await modelFolder(name);
   const checkpoint = await openCheckpoint(folder);
   try {
     const config = parseConfig(checkpoint.config, join(folder, "config.json"));
@@ -98,8 +101,9 @@ export async function loadLanguageModel(device: Device, folder: string): Promise
   }
 }
 
-/** The picture tokenizer of a model folder alone. */
-export async function loadPictureModel(device: Device, folder: string): Promise<VQGAN> {
+/** The picture tokenizer of a model alone. */
+export async function loadPictureModel(device: Device, name: string): Promise<VQGAN> {
+  const folder = await modelFolder(name);
   const checkpoint = await openCheckpoint(folder);
   try {
     return await pictureModel(device, checkpoint, parseConfig(checkpoint.config, join(folder, "config.json")));
