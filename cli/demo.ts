@@ -12,7 +12,7 @@ import { reportHtml } from "../world/report_html.ts";
 import { runSeed } from "../world/tabletop/demo.ts";
 import { demoReport } from "../world/tabletop/demo_report.ts";
 import { type PresetName, presets } from "../world/tabletop/presets.ts";
-import { count, duration, interruption, progress, say, status } from "./terminal.ts";
+import { count, duration, interruption, progress, say } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
 interface Flags {
@@ -52,7 +52,7 @@ async function demo(flags: Flags): Promise<void> {
   await writeText(join(out, "README.txt"), "A run of `worldline demo`: report.html first; the stages' files lie in the seed-* folders.\n");
   const device = await openDevice();
   say(`${device.describe()}`);
-  const context = { device, preset, base, hooks: { say, progress, status, signal: interruption() } };
+  const context = { device, preset, base, hooks: { say, progress, signal: interruption() } };
   const runs = [];
   for (const seed of flags.seed === undefined ? preset.demo.seeds : [flags.seed])
     runs.push(await runSeed(context, join(out, `seed-${seed}`), seed));
@@ -72,5 +72,5 @@ async function demo(flags: Flags): Promise<void> {
 
 /** The base that comes with the package for a preset. */
 function shippedBase(preset: PresetName): string {
-  return fileURLToPath(new URL(`../world/tabletop/${preset === "full" ? "base-full" : "base"}`, import.meta.url));
+  return fileURLToPath(new URL(`../world/tabletop/${preset === "full" ? "base_full" : "base"}`, import.meta.url));
 }

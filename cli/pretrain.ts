@@ -7,7 +7,7 @@ import { type Command, Option } from "commander";
 import { openDevice } from "../engine/node.ts";
 import { makeBase, vqReader } from "../world/tabletop/make_base.ts";
 import { presets } from "../world/tabletop/presets.ts";
-import { count, duration, say, status } from "./terminal.ts";
+import { count, duration, Interrupted, interruption, progress, say } from "./terminal.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -24,7 +24,7 @@ export function register(program: Command): void {
       const begin = performance.now();
       const device = await openDevice();
       const { world, base } = presets[o.preset];
-      await makeBase(device, {
+      const done = await makeBase(device, {
         world,
         settings: base,
         seed: o.seed,
@@ -33,8 +33,10 @@ export function register(program: Command): void {
         vqOnly: o.vqOnly,
         vqFurther: o.vqFurther,
         say,
-        status,
+        progress,
+        signal: interruption(),
       });
+      if (!done) throw new Interrupted();
       const hash = createHash("sha256")
         .update(await readFile(join(o.out, "model.safetensors")))
         .digest("hex");

@@ -26,13 +26,19 @@ export function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** A progress callback under a label, with the time left. */
+/** A progress callback under a label, with the time left as the pace since its first call lets expect. */
 export function progress(label: string): Progress {
-  const begin = performance.now();
-  return (done, total) => {
+  let begin = performance.now();
+  let from: number | undefined;
+  return (done, total, note = "") => {
+    // Work that was resumed starts with what an earlier run did, which took this run no time.
+    if (from === undefined && done > total / 20) [from, begin] = [done, performance.now()];
+    from ??= 0;
     const seconds = (performance.now() - begin) / 1000;
-    const left = done > 0 ? (seconds / done) * (total - done) : 0;
-    status(`${label} ${done}/${total}${seconds > 2 && done < total ? `, ${duration(left)} left` : ""}`);
+    const left = done > from ? (seconds / (done - from)) * (total - done) : 0;
+    status(
+      `${label} ${done}/${total}${note && `, ${note}`}${seconds > 2 && done > from && done < total ? `, ${duration(left)} left` : ""}`,
+    );
   };
 }
 

@@ -62,7 +62,7 @@ const small = {
   ablations: false,
 };
 const preset = { ...rest, demo: small };
-const silent = { say: () => undefined, status: () => undefined, progress: () => () => undefined };
+const silent = { say: () => undefined, progress: () => () => undefined };
 const about = { worldline: "", preset: "", command: "", versions: {} };
 
 /** A report without its times. */

@@ -141,7 +141,7 @@ test("the default grammar has 762 sentences of a small vocabulary, in proper Eng
   for (const text of ["make it one red ring", "make it two red rings", "turn the red ring into a square", "paint the red ring blue"])
     assert.ok(T.parseAction(T.defaultWorld, text), text);
   for (const text of ["add an orange cross", "make it two green crosses"]) assert.ok(T.parseAction(odd, text), text);
-  for (const text of ["make the large red ring small", "put the small red cross to the left of the large black ring"])
+  for (const text of ["make the large red ring small", "put the small purple ring to the left of the large blue ring"])
     assert.ok(T.parseAction(T.fullWorld, text), text);
   for (const text of [
     "",

@@ -11,14 +11,21 @@ import { fileSource, writeFileAtomic, writeFolderAtomic } from "../weights/file_
 import { fromFloat32, openSafetensors, saveSafetensors, toFloat32 } from "../weights/safetensors.ts";
 import type { Store, TrainRecord } from "./loop.ts";
 
-interface State {
+interface State<R, Extra> {
   readonly global_step: number;
   readonly fingerprint: string;
-  readonly log_history: TrainRecord[];
+  readonly log_history: R[];
+  readonly extra?: Extra;
 }
 
 /** A store in `folder` for the parameters of `module`. `fingerprint` names data and options: state of another run is refused. */
-export function checkpointStore(device: Device, module: object, folder: string, fingerprint: string, keep = 1): Store {
+export function checkpointStore<R = TrainRecord, Extra = unknown>(
+  device: Device,
+  module: object,
+  folder: string,
+  fingerprint: string,
+  keep = 1,
+): Store<R, Extra> {
   const weights = parameters(module);
   const files = (): Record<string, Map<string, Tensor>> => ({
     "model.safetensors": weights,
@@ -27,7 +34,7 @@ export function checkpointStore(device: Device, module: object, folder: string, 
   return {
     async load() {
       for (const name of (await checkpoints(folder)).reverse()) {
-        const whole = await readOne(join(folder, name), files());
+        const whole = await readOne<R, Extra>(join(folder, name), files());
         if (!whole) {
           device.host.log(`${join(folder, name)} is not whole and is passed over`);
           continue;
@@ -39,12 +46,12 @@ export function checkpointStore(device: Device, module: object, folder: string, 
           );
         }
         for (const [t, data] of writes) device.write(t, data);
-        return { step: state.global_step, log: state.log_history };
+        return { step: state.global_step, log: state.log_history, extra: state.extra };
       }
       return { step: 0, log: [] };
     },
-    async save(step, log) {
-      const state: State = { global_step: step, fingerprint, log_history: [...log] };
+    async save(step, log, extra) {
+      const state: State<R, Extra> = { global_step: step, fingerprint, log_history: [...log], extra };
       await writeFolderAtomic(join(folder, `checkpoint-${step}`), true, async (temporary) => {
         for (const [name, tensors] of Object.entries(files())) await saveTensors(device, join(temporary, name), tensors);
         await writeFileAtomic(join(temporary, "trainer_state.json"), [new TextEncoder().encode(JSON.stringify(state, null, 1))]);
@@ -75,13 +82,13 @@ async function saveTensors(device: Device, path: string, tensors: ReadonlyMap<st
 }
 
 /** Reads one checkpoint: its state and what belongs in each tensor; undefined if anything in it is missing or torn. */
-async function readOne(
+async function readOne<R, Extra>(
   folder: string,
   files: Record<string, Map<string, Tensor>>,
-): Promise<{ state: State; writes: [Tensor, Float32Array][] } | undefined> {
+): Promise<{ state: State<R, Extra>; writes: [Tensor, Float32Array][] } | undefined> {
   const writes: [Tensor, Float32Array][] = [];
   try {
-    const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State;
+    const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State<R, Extra>;
     for (const [name, tensors] of Object.entries(files)) {
       await stat(join(folder, name));
       const file = await openSafetensors(await fileSource(join(folder, name)), name);

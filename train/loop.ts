@@ -55,10 +55,10 @@ export interface TrainRecord {
 }
 
 /** Where training state is kept between runs; see train/checkpoints.ts. */
-export interface Store {
-  /** Loads the newest whole checkpoint into the parameters and moments and returns its step and log, or step 0. */
-  load(): Promise<{ step: number; log: TrainRecord[] }>;
-  save(step: number, log: readonly TrainRecord[]): Promise<void>;
+export interface Store<R = TrainRecord, Extra = unknown> {
+  /** Loads the newest whole checkpoint into the parameters and moments and returns its step, log and what else was saved, or step 0. */
+  load(): Promise<{ step: number; log: R[]; extra?: Extra }>;
+  save(step: number, log: readonly R[], extra?: Extra): Promise<void>;
 }
 
 export interface TrainHooks {

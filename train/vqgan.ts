@@ -13,6 +13,7 @@ import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { VQGAN } from "../models/vqgan.ts";
+import type { Store } from "./loop.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 
 export interface VqganTraining {
@@ -31,6 +32,7 @@ export interface VqganTraining {
   readonly logEvery: number;
   /** Steps between searches for unused codes; the last third of the quantised steps makes none. */
   readonly reviveEvery: number;
+  readonly saveEvery: number;
 }
 
 export interface VqganRecord {
@@ -55,35 +57,45 @@ interface StepPlan {
   readonly codes?: Tensor;
 }
 
-/** Trains on the batches that `pictures(step)` makes. */
+export interface VqganHooks {
+  readonly onLog?: (r: VqganRecord) => void;
+  readonly signal?: AbortSignal;
+  /** Where training state is kept: the codes seen since the last search for unused ones go with it, so a resumed run ends with the same bits. */
+  readonly store?: Store<VqganRecord, readonly number[]>;
+}
+
+/** Trains on the batches that `pictures(step)` makes; returns the log, or undefined where the signal stopped it (state is kept). */
 export async function trainVqgan(
   device: Device,
   vqgan: VQGAN,
   size: { width: number; height: number },
   pictures: (step: number) => VqganBatch,
   o: VqganTraining,
-  onLog?: (r: VqganRecord) => void,
-): Promise<VqganRecord[]> {
+  { onLog, signal, store }: VqganHooks = {},
+): Promise<VqganRecord[] | undefined> {
   setTrainable(vqgan, true);
-  const log: VqganRecord[] = [];
-  const rng = new Rng(o.seed, "vqgan");
-  const used = new Set<number>();
-  let step = await record(device, vqgan, size, o, false);
-  let since = device.host.now();
+  const resumed = await store?.load();
+  const log = [...(resumed?.log ?? [])];
+  const used = new Set<number>(resumed?.extra ?? []);
+  const begin = resumed?.step ?? 0;
   const steps = o.plain.steps + o.quantized.steps;
-  for (let i = 0; i < steps; i++) {
+  if (begin >= steps) return log;
+  let step = await record(device, vqgan, size, o, begin > o.plain.steps);
+  let since = device.host.now();
+  for (let i = begin; i < steps; i++) {
     const late = i - o.plain.steps;
     if (late === 0) {
-      await startCodebook(device, vqgan, step, pictures, rng);
+      await startCodebook(device, vqgan, step, pictures, new Rng(o.seed, "vqgan codebook"));
       step.plan.destroy();
       step = await record(device, vqgan, size, o, true);
     }
-    feed(step, pictures(i), rng, o)
+    feed(step, pictures(i), new Rng(o.seed, `vqgan step ${i}`), o)
       .set("lr", late < 0 ? rateAt(o.plain, i) : rateAt(o.quantized, late))
       .set("step", i + 1)
       .run();
     if (step.codes && i % 4 === 0) for (const c of (await step.plan.read(step.codes))[0]) used.add(c);
-    if (step.codes && (late + 1) % o.reviveEvery === 0 && late < (o.quantized.steps * 2) / 3) await revive(device, vqgan, step, used, rng);
+    const searching = late >= 0 && (late + 1) % o.reviveEvery === 0;
+    if (searching && late < (o.quantized.steps * 2) / 3) await revive(device, vqgan, step, used, new Rng(o.seed, `vqgan revival ${i}`));
     if ((i + 1) % o.logEvery === 0 || i + 1 === steps) {
       const reconstruction = await step.plan.readNumber(step.reconstruction);
       if (!Number.isFinite(reconstruction))
@@ -93,7 +105,13 @@ export async function trainVqgan(
       onLog?.(r);
       since = device.host.now();
     }
-    if ((late + 1) % o.reviveEvery === 0) used.clear();
+    if (searching) used.clear();
+    const stop = signal?.aborted ?? false;
+    if (stop || (i + 1) % o.saveEvery === 0 || i + 1 === steps) await store?.save(i + 1, log, [...used]);
+    if (stop && i + 1 < steps) {
+      step.plan.destroy();
+      return undefined;
+    }
   }
   step.plan.destroy();
   return log;
@@ -145,7 +163,7 @@ function feed(step: StepPlan, batch: VqganBatch, rng: Rng, o?: VqganTraining): P
   return step.codes ? step.plan : step.plan.write("noise", rng.normals(step.z.size, o?.noise ?? 0));
 }
 
-/** Sets the codebook to k-means centres of the features of a few batches. */
+/** Sets the codebook to k-means centres of features without noise, at least 24 for every code. */
 async function startCodebook(
   device: Device,
   vqgan: VQGAN,
@@ -155,7 +173,7 @@ async function startCodebook(
 ): Promise<void> {
   const { codes, embedDim } = vqgan.config;
   const all: Float32Array[] = [];
-  for (let i = 0; i < 8; i++) {
+  for (let i = 0; i * step.z.size < 24 * codes * embedDim; i++) {
     feed(step, pictures(-1 - i), rng)
       .set("lr", 0)
       .run();
@@ -211,17 +229,27 @@ export function kMeans(points: Float32Array, dim: number, k: number, rounds: num
   return centres;
 }
 
-/** Puts unused codes onto random features of the last batch. */
+/** Puts unused codes onto features of the last batch, drawn by their squared distance from the nearest code in use. */
 async function revive(device: Device, vqgan: VQGAN, step: StepPlan, used: ReadonlySet<number>, rng: Rng): Promise<void> {
   const { codes, embedDim } = vqgan.config;
   if (used.size === codes) return;
   const [z] = await step.plan.read(step.z);
   const [book] = (await device.read(vqgan.quantize.embedding.weight)) as Float32Array[];
-  const n = z.length / embedDim;
+  const nearest = new Float64Array(z.length / embedDim).fill(Number.POSITIVE_INFINITY);
+  const closer = (c: number) =>
+    nearest.forEach((least, i) => {
+      let s = 0;
+      for (let d = 0; d < embedDim; d++) s += (z[i * embedDim + d] - book[c * embedDim + d]) ** 2;
+      nearest[i] = Math.min(least, s);
+    });
+  for (const c of used) closer(c);
   for (let c = 0; c < codes; c++) {
     if (used.has(c)) continue;
-    const from = rng.int(n);
+    let r = rng.uniform() * nearest.reduce((a, v) => a + v, 0);
+    let from = 0;
+    while (from < nearest.length - 1 && r >= nearest[from]) r -= nearest[from++];
     book.set(z.subarray(from * embedDim, (from + 1) * embedDim) as Float32Array, c * embedDim);
+    closer(c);
   }
   device.write(vqgan.quantize.embedding.weight, book);
 }

@@ -9,7 +9,8 @@ import { fromFloat32, openSafetensors, saveSafetensors, toFloat32 } from "../wei
 import type { Model } from "./model.ts";
 import { decodePicture } from "./pictures.ts";
 
-export type Progress = (done: number, total: number) => void;
+/** How far a piece of work is, and a word on how it goes. */
+export type Progress = (done: number, total: number, note?: string) => void;
 
 export class CodeStore {
   private readonly model: Model;

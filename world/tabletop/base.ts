@@ -15,6 +15,7 @@ import { type Example, type ExampleSource, inTurn, shuffled } from "../../train/
 import { defaultTraining, type TrainOptions } from "../../train/loop.ts";
 import type { VqganBatch, VqganTraining } from "../../train/vqgan.ts";
 import type { ChameleonConfig, VqConfig } from "../../weights/names.ts";
+import type { Progress } from "../codes.ts";
 import type { Model } from "../model.ts";
 import { FAMILIES, sentences } from "./actions.ts";
 import { caption, countCaption, spatialFacts } from "./captions.ts";
@@ -61,6 +62,7 @@ export const defaultBase: BaseSettings = {
     seed: 1,
     logEvery: 20,
     reviveEvery: 50,
+    saveEvery: 250,
   },
   lmTraining: { ...defaultTraining, learningRate: 6e-3, steps: 1300, batch: 32, seed: 1 },
   documents: { scenes: 6000, frames: 4500 },
@@ -197,24 +199,30 @@ interface Document {
   readonly textFirst: boolean;
 }
 
-/** Documents of the base: two pictures with words about the second, or one picture with words about it; words first in 40%. */
+/**
+ * Documents of the base: one or two pictures with a caption, which stands first in 40%. A caption is about the picture beside it: the first one
+ * where it precedes them, the last one where it follows. Words before two pictures thus say nothing about the second that the first does not show.
+ */
 function documents(world: Tabletop, settings: BaseSettings, seed: number): Document[] {
   const rng = new Rng(seed, "documents");
-  const make = (pictures: Picture[], text: string): Document => ({ pictures, text, textFirst: rng.uniform() < 0.4 });
+  const make = (pictures: Picture[], first: Scene, last: Scene): Document => {
+    const textFirst = rng.uniform() < 0.4;
+    return { pictures, text: wordsFor(world, textFirst ? first : last, rng), textFirst };
+  };
   const out: Document[] = [];
   for (let i = 0; i < settings.documents.frames; i++) {
     const p = pair(world, rng, { steps: rng.uniform() < 0.3 ? 2 : 1, family: rng.pick(FAMILIES) });
-    out.push(make([p.source, p.target], wordsFor(world, p.after, rng)));
+    out.push(make([p.source, p.target], p.before, p.after));
   }
   for (let i = 0; i < settings.documents.scenes; i++) {
     const scene = randomScene(world, rng, i % 3 === 0);
     const view = randomView(world, rng);
     const picture = render(world, scene, view);
     const draw = rng.uniform();
-    if (draw < 0.35) out.push(make([picture], wordsFor(world, scene, rng)));
+    if (draw < 0.35) out.push(make([picture], scene, scene));
     else {
       const before = draw < 0.35 + 0.65 * 0.75 ? scene : randomScene(world, rng);
-      out.push(make([render(world, before, driftView(world, view, rng)), picture], wordsFor(world, scene, rng)));
+      out.push(make([render(world, before, driftView(world, view, rng)), picture], before, scene));
     }
   }
   return out;
@@ -225,29 +233,39 @@ function wordsFor(world: Tabletop, scene: Scene, rng: Rng): string {
   return text || spatialFacts(world, scene)[0] || countCaption(world, scene);
 }
 
-/** Encodes the documents and lays them out: copying first, then everything, the first of two pictures at weight 0.3. */
+/** Encodes the documents (`known`: the codes of all their pictures from an earlier call) and gives the codes and the examples. */
 export async function baseExamples(
   model: Model,
   world: Tabletop,
   settings: BaseSettings,
   seed: number,
-  onProgress?: (done: number, total: number) => void,
-): Promise<ExampleSource> {
+  options: { known?: Uint32Array; onProgress?: Progress; signal?: AbortSignal } = {},
+): Promise<{ codes: Uint32Array; examples: ExampleSource }> {
   const docs = documents(world, settings, seed);
   const pictures = docs.flatMap((d) => d.pictures);
-  const codes: Uint32Array[] = [];
-  for (let i = 0; i < pictures.length; i += 256) {
-    for (const e of await model.pictures.encode(pictures.slice(i, i + 256))) codes.push(e.codes);
-    onProgress?.(codes.length, pictures.length);
+  const cells = world.grid ** 2;
+  const { known, onProgress, signal } = options;
+  const codes = known?.length === pictures.length * cells ? known : new Uint32Array(pictures.length * cells);
+  for (let i = 0; codes !== known && i < pictures.length; i += 256) {
+    signal?.throwIfAborted();
+    const part = await model.pictures.encode(pictures.slice(i, i + 256));
+    for (const [n, e] of part.entries()) codes.set(e.codes, (i + n) * cells);
+    onProgress?.(Math.min(i + 256, pictures.length), pictures.length);
   }
+  return { codes, examples: layOut(model, docs, codes, settings, seed) };
+}
+
+/** Copying first, then everything; the first of two pictures counts 0.3 where no caption precedes it. */
+function layOut(model: Model, docs: readonly Document[], codes: Uint32Array, settings: BaseSettings, seed: number): ExampleSource {
+  const cells = codes.length / docs.reduce((n, d) => n + d.pictures.length, 0);
   let at = 0;
   const copy: Example[] = [];
   const all: Example[] = [];
   for (const d of docs) {
-    const images: Segment[] = d.pictures.map(() => ({ kind: "image", codes: codes[at++] }));
+    const images: Segment[] = d.pictures.map(() => ({ kind: "image", codes: codes.subarray(at, (at += cells)) }));
     const text: Segment = { kind: "text", text: d.text };
     const segments = d.textFirst ? [text, ...images] : [...images, text];
-    all.push(documentExample(model, segments, images.length, 0.3));
+    all.push(documentExample(model, segments, images.length, d.textFirst ? 1 : 0.3));
     if (images.length === 2) copy.push(documentExample(model, segments, 2, 0));
   }
   const rest = shuffled(all, seed);

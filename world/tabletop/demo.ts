@@ -5,7 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
 import { matmulCeiling } from "../../train/ceiling.ts";
-import type { TrainOptions } from "../../train/loop.ts";
+import type { TrainOptions, TrainRecord } from "../../train/loop.ts";
 import { annotate, defaultAnnotate } from "../cdm.ts";
 import { CodeStore, type Progress } from "../codes.ts";
 import { filterRecords } from "../filter.ts";
@@ -32,7 +32,6 @@ export type VariantName = keyof typeof variants;
 export interface DemoHooks {
   readonly say: (text: string) => void;
   readonly progress: (label: string) => Progress;
-  readonly status: (text: string) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -138,6 +137,7 @@ async function fineTune(
 ): Promise<void> {
   const { demo } = c.preset;
   const { synthetic, weighted } = name === "cdm" ? { synthetic: false, weighted: false } : variants[name];
+  const show = c.hooks.progress(name);
   const result = await trainRole(c.device, codes, {
     role,
     base: c.base,
@@ -148,13 +148,15 @@ async function fineTune(
     recognition: weighted ? { epsilon: demo.epsilon, floor: 0 } : undefined,
     training: { ...training, seed: run.seed },
     signal: c.hooks.signal,
-    onLog: (r) =>
-      c.hooks.status(
-        `${name} step ${r.step}/${training.steps}, loss ${r.loss.toFixed(3)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`,
-      ),
+    onLog: (r) => show(r.step, training.steps, paceOf(r)),
   });
   if (!result) throw c.hooks.signal?.reason;
   await run.stages.save(`train_${name}.json`, result satisfies RoleResult);
+}
+
+/** Loss and pace of a line of the training log. */
+export function paceOf(r: TrainRecord): string {
+  return `loss ${r.loss.toFixed(3)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`;
 }
 
 /** The CDM on the test pairs and on the unlabelled pairs, and the filter. */

@@ -1,0 +1,83 @@
+// Making a base: an interrupted run, stopped in every part of its work, ends with the bits of an undisturbed one; and what its documents say.
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { openDevice } from "../engine/node.ts";
+import { type BaseSettings, defaultBase } from "../world/tabletop/base.ts";
+import { makeBase } from "../world/tabletop/make_base.ts";
+import { makeWorld } from "../world/tabletop/world.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "worldline-base-"));
+const device = await openDevice();
+const world = makeWorld({ grid: 2, startKinds: [1, 2], maxCount: 2, maxObjects: 4 });
+const t = defaultBase.vqTraining;
+const settings: BaseSettings = {
+  ...defaultBase,
+  vq: { ...defaultBase.vq, codes: 8, channelMultiplier: [1, 1, 1, 1, 1] },
+  lm: { hidden: 32, intermediate: 32, layers: 1, heads: 1, ropeTheta: 30 },
+  vqTraining: {
+    ...t,
+    batch: 2,
+    logEvery: 1,
+    saveEvery: 4,
+    reviveEvery: 3,
+    plain: { ...t.plain, steps: 4 },
+    quantized: { ...t.quantized, steps: 9 },
+  },
+  lmTraining: { ...defaultBase.lmTraining, batch: 4, steps: 6, logEvery: 1, saveEvery: 3 },
+  documents: { scenes: 10, frames: 6 },
+  copySteps: 2,
+};
+
+/** Makes the base in `out`; stops in work `label` at `step`, if given. */
+async function make(out: string, label = "", step = 0): Promise<boolean> {
+  const controller = new AbortController();
+  const progress = (name: string) => (done: number) => {
+    if (name === label && done >= step) controller.abort(new Error("stopped"));
+  };
+  const hooks = { say: () => undefined, progress, signal: controller.signal };
+  return makeBase(device, { world, settings, seed: 5, out, truths: 8, ...hooks }).catch((e: Error) => {
+    if (e.message === "stopped") return false;
+    throw e;
+  });
+}
+
+const sha256 = (out: string) =>
+  createHash("sha256")
+    .update(readFileSync(join(out, "model.safetensors")))
+    .digest("hex");
+
+test("a base that was interrupted again and again ends with the same bits as an undisturbed one", async () => {
+  const whole = join(folder, "whole");
+  assert.ok(await make(whole));
+  const parts = join(folder, "parts");
+  for (const [label, step] of [
+    ["picture tokenizer", 2],
+    ["picture tokenizer", 4],
+    ["picture tokenizer", 9],
+    ["transformer", 2],
+    ["transformer", 4],
+  ] as const)
+    assert.not.ok(await make(parts, label, step), `${label} ${step}`);
+  assert.ok(await make(parts));
+  assert.is(sha256(parts), sha256(whole));
+  assert.not.ok(existsSync(join(parts, "training")), "the training state is still there");
+});
+
+test("training state of other settings is refused", async () => {
+  const out = join(folder, "other");
+  assert.not.ok(await make(out, "picture tokenizer", 2));
+  const other = { ...settings, vqTraining: { ...settings.vqTraining, noise: 0.1 } };
+  const hooks = { say: () => undefined, progress: () => () => undefined };
+  let said = "";
+  await makeBase(device, { world, settings: other, seed: 5, out, truths: 8, ...hooks }).catch((e: Error) => {
+    said = e.message;
+  });
+  assert.match(said, /belongs to a run with other data or options/);
+});
+
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+test.run();
