@@ -11,7 +11,8 @@ import type { Rate } from "../world/report.ts";
 import { reportHtml } from "../world/report_html.ts";
 import { runSeed } from "../world/tabletop/demo.ts";
 import { demoReport } from "../world/tabletop/demo_report.ts";
-import { type PresetName, presets } from "../world/tabletop/presets.ts";
+import { type PresetName, presets, shippedBase } from "../world/tabletop/presets.ts";
+import { madeBase } from "./shared.ts";
 import { count, duration, interruption, progress, say } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
@@ -42,20 +43,21 @@ async function demo(flags: Flags): Promise<void> {
   const begin = performance.now();
   const preset = presets[flags.preset];
   const out = flags.out ?? join("runs", flags.preset === "default" ? "demo" : flags.preset);
-  const base = flags.base ?? shippedBase(flags.preset);
-  if (!existsSync(join(base, "config.json"))) {
-    throw new WorldlineError(
-      `there is no base for this preset at ${base}; make one with \`npm run pretrain -- --preset ${flags.preset} --out ${base}\` (hours on a CPU)`,
-    );
-  }
+  const base = baseFor(flags);
   if (flags.fresh) await rm(out, { recursive: true, force: true });
   await writeText(join(out, "README.txt"), "A run of `worldline demo`: report.html first; the stages' files lie in the seed-* folders.\n");
   const device = await openDevice();
   say(`${device.describe()}`);
   const context = { device, preset, base, hooks: { say, progress, signal: interruption() } };
+  const seeds = flags.seed === undefined ? preset.demo.seeds : [flags.seed];
   const runs = [];
-  for (const seed of flags.seed === undefined ? preset.demo.seeds : [flags.seed])
-    runs.push(await runSeed(context, join(out, `seed-${seed}`), seed));
+  for (const [i, seed] of seeds.entries()) {
+    const run = await runSeed(context, join(out, `seed-${seed}`), seed);
+    runs.push(run);
+    const seconds = Object.values(run.stages.seconds).reduce((a, s) => a + s, 0);
+    const rest = seeds.length - 1 - i;
+    if (rest > 0) say(`seed ${seed} is done, ${duration(seconds)}; ${rest} to go, about ${duration(rest * seconds)}`);
+  }
   const command = ["worldline", ...process.argv.slice(2)].join(" ");
   const report = await demoReport(context, runs, { worldline: versions().worldline, preset: flags.preset, command, versions: versions() });
   await writeText(join(out, "report.json"), JSON.stringify(report, null, 1));
@@ -70,7 +72,16 @@ async function demo(flags: Flags): Promise<void> {
   );
 }
 
-/** The base that comes with the package for a preset. */
-function shippedBase(preset: PresetName): string {
-  return fileURLToPath(new URL(`../world/tabletop/${preset === "full" ? "base_full" : "base"}`, import.meta.url));
+/** The base to start from: as asked, the shipped one, or the one `pretrain` made here. */
+function baseFor({ base, preset }: Flags): string {
+  const shipped = fileURLToPath(shippedBase(preset));
+  const found = (base === undefined ? [shipped, madeBase(preset)] : [base]).find((folder) => existsSync(join(folder, "config.json")));
+  if (found === undefined) {
+    throw new WorldlineError(
+      base === undefined
+        ? `there is no base for the preset ${preset} yet; make one with \`npm run pretrain -- --preset ${preset}\` (hours on a CPU, minutes on a GPU)`
+        : `${base} has no config.json; give the folder of a tabletop base, as \`npm run pretrain\` writes it`,
+    );
+  }
+  return found;
 }

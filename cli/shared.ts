@@ -1,4 +1,5 @@
 // Flags and steps that several commands share: models, records, the cache of picture codes.
+import { join } from "node:path";
 import type { Command } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
@@ -48,4 +49,9 @@ export async function open(name: string, cache?: string): Promise<Session> {
 export async function encodeAll(s: Session, records: readonly { source: string; target?: string }[], signal?: AbortSignal): Promise<void> {
   const paths = records.flatMap((r) => (r.target === undefined ? [r.source] : [r.source, r.target]));
   await s.codes.add(paths, { onProgress: progress("encoding pictures"), signal });
+}
+
+/** Where `pretrain` writes a preset's base unless told otherwise, and where `demo` looks when none is shipped. */
+export function madeBase(preset: string): string {
+  return join("runs", `base_${preset}`);
 }

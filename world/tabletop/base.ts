@@ -201,13 +201,15 @@ interface Document {
 
 /**
  * Documents of the base: one or two pictures with a caption, which stands first in 40%. A caption is about the picture beside it: the first one
- * where it precedes them, the last one where it follows. Words before two pictures thus say nothing about the second that the first does not show.
+ * where it precedes them, the last one where it follows. Half of those before two pictures are about a table that is not shown, as words near
+ * pictures often are: the second picture follows from the first, and what words before them name says nothing about it.
  */
 function documents(world: Tabletop, settings: BaseSettings, seed: number): Document[] {
   const rng = new Rng(seed, "documents");
   const make = (pictures: Picture[], first: Scene, last: Scene): Document => {
     const textFirst = rng.uniform() < 0.4;
-    return { pictures, text: wordsFor(world, textFirst ? first : last, rng), textFirst };
+    const about = !textFirst ? last : pictures.length === 2 && rng.uniform() < 0.5 ? randomScene(world, rng) : first;
+    return { pictures, text: wordsFor(world, about, rng), textFirst };
   };
   const out: Document[] = [];
   for (let i = 0; i < settings.documents.frames; i++) {

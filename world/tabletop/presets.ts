@@ -27,6 +27,8 @@ export interface DemoSettings {
 export interface Preset {
   readonly world: Tabletop;
   readonly base: BaseSettings;
+  /** The preset whose shipped picture tokenizer the base's starts from; without, it starts from nothing. */
+  readonly startFrom?: "default";
   readonly demo: DemoSettings;
 }
 
@@ -66,13 +68,14 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
   },
   full: {
     world: fullWorld,
+    // The default world's shapes and colours are among this world's.
+    startFrom: "default",
     base: {
       ...defaultBase,
       vq: { ...defaultBase.vq, codes: 128 },
       lm: { hidden: 96, intermediate: 256, layers: 6, heads: 3, ropeTheta: 60 },
       documents: { scenes: 10000, frames: 10000 },
       copySteps: 600,
-      // A start from the default world's picture tokenizer, whose shapes and colours are among this world's.
       vqTraining: {
         ...defaultBase.vqTraining,
         batch: 4,
@@ -91,3 +94,8 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
     },
   },
 };
+
+/** The folder of the base that comes with the package for a preset. */
+export function shippedBase(preset: PresetName): URL {
+  return new URL(`./${preset === "full" ? "base_full" : "base"}/`, import.meta.url);
+}
