@@ -2,6 +2,9 @@
 // Exit code 0 when at least one video gave its frames, 1 when every one failed or an argument is wrong, 130 when interrupted.
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
+import { NoAdapterError } from "../engine/host.ts";
+import { openDevice } from "../engine/node.ts";
+import { flowMeasure } from "../world/flow_motion.ts";
 import { extractKeyFrames, type FramesProgress, type FramesReport } from "../world/frames.ts";
 import { listVideos } from "../world/video.ts";
 
@@ -15,6 +18,19 @@ interface Flags {
   readonly size: number | "native";
   readonly square?: "crop" | "pad";
   readonly fps?: number;
+  readonly measure: "auto" | "flow" | "difference";
+}
+
+/** Optical flow on the device; without an adapter `auto` measures differences of frames and says so. */
+async function openMeasure({ measure, keyFrames }: Flags): Promise<ReturnType<typeof flowMeasure> | undefined> {
+  if (measure === "difference" || (measure === "auto" && keyFrames === "rest")) return undefined;
+  try {
+    return flowMeasure(await openDevice());
+  } catch (error) {
+    if (measure === "flow" || !(error instanceof NoAdapterError)) throw error;
+    process.stderr.write(`frames: motion is measured by differences of frames, as there is no WebGPU adapter (${error.message})\n`);
+    return undefined;
+  }
 }
 
 function whole(text: string): number {
@@ -56,19 +72,22 @@ function summary(report: FramesReport, out: string, seconds: number): string {
   return lines.join("\n");
 }
 
-async function frames(paths: readonly string[], { out, size, ...flags }: Flags): Promise<void> {
+async function frames(paths: readonly string[], all: Flags): Promise<void> {
+  const { out, size, measure: _, ...flags } = all;
   const stop = new AbortController();
   const interrupt = () => stop.abort(new WorldlineError("interrupted; run the same command again to go on"));
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
     const start = performance.now();
     const videos = await listVideos(paths);
-    const options = { ...flags, size: size === "native" ? undefined : size, sheets };
+    const flow = await openMeasure(all);
+    const options = { ...flags, size: size === "native" ? undefined : size, sheets, measure: flow?.measure };
     const report = await extractKeyFrames(videos, out, options, { onProgress: reporter(), signal: stop.signal });
+    await flow?.destroy();
     process.stdout.write(`${summary(report, out, (performance.now() - start) / 1000)}\n`);
     if (report.failed.length === videos.length) process.exitCode = 1;
   } catch (error) {
-    if (!(error instanceof WorldlineError)) throw error;
+    if (!(error instanceof WorldlineError || error instanceof NoAdapterError)) throw error;
     process.stderr.write(`frames: ${error.message}\n`);
     process.exitCode = stop.signal.aborted ? 130 : 1;
   } finally {
@@ -87,6 +106,11 @@ export function register(program: Command): void {
       new Option("--key-frames <kind>", "the strongest moments of motion, or the rests between them")
         .choices(["motion", "rest"])
         .default("motion"),
+    )
+    .addOption(
+      new Option("--measure <how>", "optical flow, or differences of frames; auto: flow for motion, differences for rests")
+        .choices(["auto", "flow", "difference"])
+        .default("auto"),
     )
     .option("--count <n>", "motion: most key frames of a video", whole, 6)
     .option("--spacing <n>", "motion: least number of frames between two", whole, 20)

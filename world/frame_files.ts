@@ -82,7 +82,7 @@ export async function writeVideo(task: VideoTask, options: keys.KeyFrameOptions,
   const info = await probeVideo(video, signal);
   const common = { fps: options.fps, info, signal };
   const target = outputSize(info, options);
-  const { size, keep } = analysisSize(info, target);
+  const { size, keep } = analysisSize(info, target, Math.max(keys.analysisSide, keys.measureOf(options).side ?? 0));
   const analysis = await keys.analyseFrames(decodeFrames(video, { ...size, fit: "stretch", ...common }), size, options, keep);
   const chosen = keys.chooseKeyFrames(analysis, options);
   const rate = options.fps ?? info.fps;
@@ -134,22 +134,22 @@ function outputSize(info: VideoInfo, { size, square }: keys.KeyFrameOptions): Ta
 }
 
 /** The size to analyse at, and whether those frames are the ones to be written and few enough to be kept. */
-function analysisSize(info: VideoInfo, target: Target): { size: { width: number; height: number }; keep: boolean } {
+function analysisSize(info: VideoInfo, target: Target, side: number): { size: { width: number; height: number }; keep: boolean } {
   const shown = shownSize(info);
   const same = target.width === shown.width && target.height === shown.height;
   const keep = same && (info.frames ?? Number.POSITIVE_INFINITY) * shown.width * shown.height * 3 <= keys.largestKept;
-  const scale = Math.min(1, keys.analysisSide / Math.max(shown.width, shown.height));
-  const side = (n: number) => Math.max(1, Math.round(n * scale));
-  return { size: keep ? shown : { width: side(shown.width), height: side(shown.height) }, keep };
+  const scale = Math.min(1, side / Math.max(shown.width, shown.height));
+  const scaled = (n: number) => Math.max(1, Math.round(n * scale));
+  return { size: keep ? shown : { width: scaled(shown.width), height: scaled(shown.height) }, keep };
 }
 
 /** Tells of each picture whether it differs from the one before by no more than still frames do. */
-function stillness(measure: motion.MotionMeasure, threshold: number): (picture: Picture) => Promise<boolean> {
+function stillness({ side, between }: motion.MotionMeasure, threshold: number): (picture: Picture) => Promise<boolean> {
   let before: motion.SmallFrame | undefined;
   return async ({ data, width, height }) => {
     const previous = before;
-    before = motion.smallFrame(data, width, height, keys.analysisSide);
-    return previous !== undefined && (await measure(previous, before)) <= threshold;
+    before = side ? motion.shrunkFrame(data, width, height, side) : motion.smallFrame(data, width, height, keys.analysisSide);
+    return previous !== undefined && (await between(previous, before)) <= threshold;
   };
 }
 

@@ -75,7 +75,10 @@ export function keyFramePairs(
 
 /** The measure of motion where none is given: the mean difference for moments of motion, the root mean square for rests. */
 export function measureOf({ measure, keyFrames }: KeyFrameOptions): motion.MotionMeasure {
-  return measure ?? (keyFrames === "rest" ? motion.rootMeanSquare : motion.meanDifference);
+  if (measure) return measure;
+  return keyFrames === "rest"
+    ? { name: "root mean square", between: motion.rootMeanSquare }
+    : { name: "mean difference", between: motion.meanDifference };
 }
 
 /** The curve of motion, the scene cuts and the black frames of RGB frames of one size, taken as they come. */
@@ -89,16 +92,17 @@ export async function analyseFrames(
   const kept: Uint8Array[] = [];
   const measure = measureOf(options);
   const span = options.keyFrames === "rest" ? (options.minRest ?? 3) - 1 : 1;
-  const before: motion.SmallFrame[] = [];
+  const before: { small: motion.SmallFrame; seen: motion.SmallFrame }[] = [];
   for await (const { data } of frames) {
     const small = motion.smallFrame(data, width, height, analysisSide);
     if (motion.isBlack(data)) black.push(curve.length);
+    const seen = measure.side ? motion.shrunkFrame(data, width, height, measure.side) : small;
     const previous = before.at(-1);
-    curve.push(previous ? await measure(previous, small) : 0);
-    difference.push(measure === motion.meanDifference ? curve.at(-1)! : previous ? motion.meanDifference(previous, small) : 0);
-    wide.push(span === 1 ? curve.at(-1)! : before.length === span ? await measure(before[0], small) : 0);
+    curve.push(previous ? await measure.between(previous.seen, seen) : 0);
+    difference.push(previous ? motion.meanDifference(previous.small, small) : 0);
+    wide.push(span === 1 ? curve.at(-1)! : before.length === span ? await measure.between(before[0].seen, seen) : 0);
     if (keep && kept.length * data.length <= largestKept) kept.push(data);
-    before.push(small);
+    before.push({ small, seen });
     if (before.length > span) before.shift();
   }
   return { curve, wide, cuts: motion.sceneCuts(difference), black, ...(kept.length === curve.length && { kept }) };

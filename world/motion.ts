@@ -11,8 +11,13 @@ export interface SmallFrame {
   readonly data: Float32Array;
 }
 
-/** How much two successive small frames differ, 0 for equal ones. May be a promise, so that a GPU can measure. */
-export type MotionMeasure = (previous: SmallFrame, current: SmallFrame) => number | Promise<number>;
+/** How much two successive frames differ, 0 for equal ones. May be a promise, so that a GPU can measure. */
+export interface MotionMeasure {
+  readonly name: string;
+  /** Longest side of the unblurred frames it wants; absent, it gets small blurred ones. */
+  readonly side?: number;
+  readonly between: (previous: SmallFrame, current: SmallFrame) => number | Promise<number>;
+}
 
 /**
  * Shrinks an RGB frame until neither side exceeds `longest`, then blurs it by (1 4 6 4 1)/16 on both axes. Colour is kept: a thing repainted in
@@ -89,7 +94,7 @@ export function rootMeanSquare(a: SmallFrame, b: SmallFrame): number {
  * frames. Frames must have one size.
  */
 export function similarity(a: SmallFrame, b: SmallFrame): number {
-  const [p, q] = [a, b].map(grey);
+  const [p, q] = [a, b].map(greyFrame);
   const side = Math.min(8, a.width, a.height);
   let sum = 0;
   let count = 0;
@@ -115,7 +120,8 @@ function windowSimilarity(p: Float32Array, q: Float32Array, width: number, left:
   return together / ((mp * mp + mq * mq + c1) * (pp / n - mp * mp + qq / n - mq * mq + c2));
 }
 
-function grey({ width, height, data }: SmallFrame): Float32Array {
+/** Grey levels (height, width) of a frame, 0 ... 255. */
+export function greyFrame({ width, height, data }: SmallFrame): Float32Array {
   return Float32Array.from({ length: width * height }, (_, i) => 0.299 * data[3 * i] + 0.587 * data[3 * i + 1] + 0.114 * data[3 * i + 2]);
 }
 

@@ -3,6 +3,7 @@ export * from "./attention.ts";
 export * from "./conv.ts";
 export * from "./elementwise.ts";
 export * from "./embedding.ts";
+export * from "./flow.ts";
 export * from "./group_norm.ts";
 export * from "./loss.ts";
 export * from "./matmul.ts";
