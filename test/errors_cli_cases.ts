@@ -261,7 +261,7 @@ export const cases: Case[] = [
   {
     name: "goldens of a folder that has none",
     args: ["goldens", "model"],
-    want: /^model has no expected\/lm\.safetensors or expected\/vq_encode\.safetensors; give a configuration folder/,
+    want: /^model has no answers to compare with; give a configuration folder with expected\//,
   },
   {
     name: "no adapter",

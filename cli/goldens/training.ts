@@ -58,7 +58,7 @@ async function gradients({ device, folder, answers }: Case): Promise<Row[]> {
     rows.push({ quantity: `gradient ${name} (of its norm)`, error: largest(got, want) / norm(want), limit: 1e-4 });
   }
   if (facts.grad_global_norm_f64 !== undefined)
-    rows.push({ quantity: "gradient norm", error: Math.abs(Math.sqrt(squares) - facts.grad_global_norm_f64), limit: 1e-3 });
+    rows.push({ quantity: "norm of all gradients", error: Math.abs(Math.sqrt(squares) - facts.grad_global_norm_f64), limit: 1e-3 });
   plan.destroy();
   return rows;
 }
