@@ -6,7 +6,21 @@ import { NoAdapterError } from "../engine/host.ts";
 import { Interrupted, say } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
-const commands = ["demo", "doctor", "train", "annotate", "filter", "edit", "probe", "eval", "frames", "pretrain", "tabletop", "goldens"];
+const commands = [
+  "demo",
+  "doctor",
+  "train",
+  "annotate",
+  "filter",
+  "edit",
+  "probe",
+  "eval",
+  "frames",
+  "pretrain",
+  "tabletop",
+  "goldens",
+  "inspect",
+];
 
 const program = new Command("worldline")
   .description(

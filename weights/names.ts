@@ -6,7 +6,7 @@ import { type Fields, fieldsOf } from "./fields.ts";
 import { quote } from "./source.ts";
 import { imageTokenTable, specialNames } from "./vocabulary.ts";
 
-export { imageCode, imageTokenName, imageTokenTable, specialNames, vocabularyFromTokenizer } from "./vocabulary.ts";
+export { checkVocabulary, imageCode, imageTokenName, imageTokenTable, specialNames, vocabularyFromTokenizer } from "./vocabulary.ts";
 
 /** Sizes and ids of a Chameleon model; the language model's half. */
 export interface ChameleonConfig {
@@ -53,14 +53,15 @@ export interface VqConfig {
 
 /**
  * config.json of a full model as types. Absent fields take the 7B values; old and new spellings are read. `where` opens error messages.
- * Throws a WorldlineError for values that no Chameleon model can have and for features that are not supported.
+ * `names` is the tokenizer's vocabulary, for files without a vocabulary_map. Throws a WorldlineError for values that no Chameleon model can
+ * have and for features that are not supported.
  */
-export function parseConfig(json: Record<string, unknown>, where = "config.json"): ChameleonConfig {
+export function parseConfig(json: Record<string, unknown>, where = "config.json", names?: Record<string, number>): ChameleonConfig {
   const f = fieldsOf(json, where);
   refuseUnsupported(f, where);
   const heads = f.count("num_attention_heads", 32);
   const hidden = f.count("hidden_size", 4096);
-  const vocabularyMap = vocabularyOf(f, where);
+  const vocabularyMap = vocabularyOf(f, where) ?? names;
   const vocabSize = f.count("vocab_size", 65536);
   const vq = f.object("vq_config");
   const config: ChameleonConfig = {
@@ -162,7 +163,10 @@ function idsOf(f: Fields, where: string, vocabSize: number, map: Record<string, 
   const named = (...names: string[]) => names.filter((name) => Object.hasOwn(map, name)).map((name) => map[name])[0] ?? null;
   const needed = (field: string, name: string, published: number, older: number | null = null) => {
     const id = f.id(field) ?? older ?? named(name) ?? (vocabSize === 65536 ? published : null);
-    if (id === null) throw new WorldlineError(`${where}: ${field} is missing and vocabulary_map has no ${name}; add one of the two`);
+    if (id === null)
+      throw new WorldlineError(
+        `${where}: ${field} is missing and the vocabulary names no ${name}; add the field, or give the folder its tokenizer.json`,
+      );
     return id;
   };
   // The published files say bos_token_id 1, the library's default and the id of <pad>; the tokenizer's <s> is right.
@@ -197,10 +201,10 @@ function validate(c: ChameleonConfig, f: Fields, where: string): void {
   }
   if (!c.vocabularyMap) return;
   const outside = Object.entries(c.vocabularyMap).find(([, id]) => id >= c.vocabSize);
-  if (outside) throw refuse(`vocabulary_map gives ${quote(outside[0])} the id ${outside[1]}, outside the vocabulary of ${c.vocabSize}`);
+  if (outside) throw refuse(`${quote(outside[0])} has the id ${outside[1]}, outside the model's vocabulary of ${c.vocabSize}`);
   const codes = imageTokenTable(c.vocabularyMap).length;
   if (c.vq && codes > 0 && codes !== c.vq.codes)
-    throw refuse(`vocabulary_map names ${codes} picture codes, the VQ model has ${c.vq.codes}`);
+    throw refuse(`the vocabulary names ${codes} picture codes, the VQ model has ${c.vq.codes}`);
 }
 
 /** config.json for `config`; parseConfig gives the same config back. */

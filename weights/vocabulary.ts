@@ -69,3 +69,25 @@ export function vocabularyFromTokenizer(tokenizer: Record<string, unknown>, wher
   }
   return Object.fromEntries(entries) as Record<string, number>;
 }
+
+/**
+ * Throws where a tokenizer's vocabulary (`names`) and a model's do not belong together: an id beyond the model's vocabulary, or a name that
+ * both know under different ids.
+ */
+export function checkVocabulary(
+  model: { readonly vocabSize: number; readonly vocabularyMap?: Record<string, number> },
+  names: Record<string, number>,
+  where = "tokenizer.json",
+): void {
+  const map = model.vocabularyMap ?? {};
+  for (const [name, id] of Object.entries(names)) {
+    if (id >= model.vocabSize)
+      throw new WorldlineError(
+        `${where}: ${quote(name)} has the id ${id}, the model's vocabulary ends at ${model.vocabSize - 1}; tokenizer and model do not belong together`,
+      );
+    if (map !== names && Object.hasOwn(map, name) && map[name] !== id)
+      throw new WorldlineError(
+        `${where}: ${quote(name)} has the id ${id}, but ${map[name]} in config.json's vocabulary_map; tokenizer and model do not belong together`,
+      );
+  }
+}

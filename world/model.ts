@@ -12,7 +12,7 @@ import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
 import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { modelFolder } from "../weights/hub.ts";
-import { type ChameleonConfig, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
+import { type ChameleonConfig, checkVocabulary, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
 import { parseJsonObject } from "../weights/source.ts";
 
@@ -56,8 +56,10 @@ export async function loadModel(device: Device, name: string, shared?: { vqgan: 
         );
       return files[name];
     };
-    const config = parseConfig(checkpoint.config, join(folder, "config.json"));
     const tokenizer = parseTokenizer(need("tokenizer.json"), join(folder, "tokenizer.json"));
+    const names = Object.fromEntries(tokenizer.vocabulary);
+    const config = parseConfig(checkpoint.config, join(folder, "config.json"), names);
+    checkVocabulary(config, names, join(folder, "tokenizer.json"));
     const pixels = parsePixelConfig(
       parseJsonObject(need("preprocessor_config.json"), join(folder, "preprocessor_config.json")),
       join(folder, "preprocessor_config.json"),
