@@ -7,6 +7,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { Answers, type Row, type Subject } from "./goldens/answers.ts";
 import { languageModel } from "./goldens/language_model.ts";
+import { lora } from "./goldens/lora.ts";
 import { pictures } from "./goldens/pictures.ts";
 import { preprocessing } from "./goldens/preprocess.ts";
 import { tokenizer } from "./goldens/tokenizer.ts";
@@ -14,7 +15,7 @@ import { training } from "./goldens/training.ts";
 import { variants } from "./goldens/variants.ts";
 
 /** In the order they are run and printed. */
-const subjects: readonly Subject[] = [tokenizer, languageModel, variants, training, preprocessing, pictures];
+const subjects: readonly Subject[] = [tokenizer, languageModel, variants, training, lora, preprocessing, pictures];
 
 /** Adds the command. */
 export function register(program: Command): void {

@@ -5,7 +5,7 @@ import type { Host } from "./host.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
 import { decode, encode, type Storage, Tensor, type TypedArray } from "./tensor.ts";
 
-export type MemoryKind = "weights" | "gradients" | "moments" | "activations" | "inputs" | "cache" | "other";
+export type MemoryKind = "weights" | "adapter" | "gradients" | "moments" | "activations" | "inputs" | "cache" | "other";
 
 export interface DeviceOptions {
   readonly host: Host;

@@ -6,7 +6,9 @@ import { WorldlineError } from "../engine/errors.ts";
 import { parameters } from "../engine/module.ts";
 import {
   add,
+  addLowRank,
   attention,
+  type Dropout,
   embedding,
   gatherRows,
   layerNorm,
@@ -22,17 +24,24 @@ import type { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
 
-interface Weight {
+export interface Weight {
   weight: Tensor;
+}
+/** A linear layer's weight (out, in) and, with an adapter, its low-rank pair A (r, in) and B (out, r); see models/lora.ts. */
+export interface Linear extends Weight {
+  lora_A?: Weight;
+  lora_B?: Weight;
+  /** What the pair is multiplied with, and its dropout. */
+  lora?: { readonly scale: number; readonly dropout?: Dropout };
 }
 interface Norm extends Weight {
   bias: Tensor;
 }
 export interface Layer {
   input_layernorm: Weight;
-  self_attn: { q_proj: Weight; k_proj: Weight; v_proj: Weight; o_proj: Weight; q_norm: Norm; k_norm: Norm };
+  self_attn: { q_proj: Linear; k_proj: Linear; v_proj: Linear; o_proj: Linear; q_norm: Norm; k_norm: Norm };
   post_attention_layernorm: Weight;
-  mlp: { gate_proj: Weight; up_proj: Weight; down_proj: Weight };
+  mlp: { gate_proj: Linear; up_proj: Linear; down_proj: Linear };
 }
 
 /** How a layer attends: over the sequence itself, or over a cache. q (B,T,N,D), k and v (B,T,K,D) -> (B,T,N,D). */
@@ -44,6 +53,13 @@ export type TensorReader = (name: string, shape: readonly number[]) => Promise<F
 /** Attention within the sequence: causal, keys before `start` (u32, B) unseen where rows are padded on the left. */
 export function selfAttention(start?: Tensor): Attend {
   return (q, k, v) => attention(q, k, v, { causal: true, start });
+}
+
+/** x W^T (+ residual), plus the low-rank part where the layer has one: every linear layer of attention and MLP. x (..., in) -> (..., out). */
+export function project(x: Tensor, layer: Linear, residual?: Tensor): Tensor {
+  const y = linear(x, layer.weight, { residual });
+  if (layer.lora && layer.lora_A && layer.lora_B) addLowRank(y, x, { A: layer.lora_A.weight, B: layer.lora_B.weight, ...layer.lora });
+  return y;
 }
 
 export class Chameleon {
@@ -80,9 +96,9 @@ export class Chameleon {
     const h = swinNorm ? add(x, rmsnorm(attended, layer.input_layernorm.weight, rmsNormEps)) : attended;
     const { gate_proj, up_proj, down_proj } = layer.mlp;
     const a = before(h, layer.post_attention_layernorm);
-    const inner = swiglu(linear(a, gate_proj.weight), linear(a, up_proj.weight));
-    if (!swinNorm) return linear(inner, down_proj.weight, { residual: h });
-    return add(h, rmsnorm(linear(inner, down_proj.weight), layer.post_attention_layernorm.weight, rmsNormEps));
+    const inner = swiglu(project(a, gate_proj), project(a, up_proj));
+    if (!swinNorm) return project(inner, down_proj, h);
+    return add(h, rmsnorm(project(inner, down_proj), layer.post_attention_layernorm.weight, rmsNormEps));
   }
 
   /** Attention with its projections; adds `residual` if given. x (B,T,C) -> (B,T,C). */
@@ -97,10 +113,10 @@ export class Chameleon {
     const { heads, kvHeads, headDim } = this.config;
     const [B, T] = x.shape;
     const normed = (t: Tensor, n: Norm) => rope(layerNorm(t, n.weight, n.bias, 1e-5), table, positions);
-    const q = normed(linear(x, w.q_proj.weight).reshape(B, T, heads, headDim), w.q_norm);
-    const k = normed(linear(x, w.k_proj.weight).reshape(B, T, kvHeads, headDim), w.k_norm);
-    const v = linear(x, w.v_proj.weight).reshape(B, T, kvHeads, headDim);
-    return linear(attend(q, k, v).reshape(B, T, heads * headDim), w.o_proj.weight, { residual });
+    const q = normed(project(x, w.q_proj).reshape(B, T, heads, headDim), w.q_norm);
+    const k = normed(project(x, w.k_proj).reshape(B, T, kvHeads, headDim), w.k_norm);
+    const v = project(x, w.v_proj).reshape(B, T, kvHeads, headDim);
+    return project(attend(q, k, v).reshape(B, T, heads * headDim), w.o_proj, residual);
   }
 
   /** Scores over the vocabulary for hidden states (..., C): (..., V). With `rows` (u32, R) only those positions are scored: (R, V). */
@@ -202,9 +218,10 @@ export function flops(c: ChameleonConfig, B: number, T: number, scored = B * T):
   return B * T * L * (linears + 4 * T * N * D) + 2 * scored * H * V;
 }
 
-/** The language model as named arrays with their shapes, in checkpoint order. */
+/** The language model as named arrays with their shapes, in checkpoint order; an adapter's tensors are not among them. */
 export async function readTensors(device: Device, m: Chameleon): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
   const all = parameters(m.config.tieWordEmbeddings ? { model: m.model } : { model: m.model, lm_head: m.lm_head });
+  for (const name of all.keys()) if (/\.lora_[AB]\.weight$/.test(name)) all.delete(name);
   const values = (await device.read(...all.values())) as Float32Array[];
   return new Map([...all].map(([name, t], i) => [name, { shape: t.shape, data: values[i] }]));
 }

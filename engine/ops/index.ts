@@ -6,6 +6,7 @@ export * from "./embedding.ts";
 export * from "./flow.ts";
 export * from "./group_norm.ts";
 export * from "./loss.ts";
+export * from "./low_rank.ts";
 export * from "./matmul.ts";
 export * from "./norm.ts";
 export * from "./quantize.ts";

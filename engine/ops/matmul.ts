@@ -90,7 +90,7 @@ interface Operands {
 }
 
 /** One product; where there is no bias or residual, b and a take their bindings unread. */
-function multiply(
+export function multiply(
   tape: Tape,
   { a, b, y, bias, residual }: Operands,
   sizes: { M: number; N: number; K: number; transA?: number; transB?: number; acc?: 0 | 1 },
