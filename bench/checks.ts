@@ -1,7 +1,7 @@
-// Finds every kernels/*/*.check.ts and runs its cases: outputs are filled with NaN, guard words stand behind each buffer, inputs must stay
-// untouched, two runs must give the same bits, and the result must agree with the f64 reference within the check's tolerance.
-import { readdirSync } from "node:fs";
-import { type Choice, type Device, GPU_BUFFER, writeBytes } from "../engine/device.ts";
+// Runs the cases of a check: outputs are filled with NaN, guard words stand behind each buffer, inputs must stay untouched, two runs must
+// give the same bits, and the result must agree with the f64 reference within the check's tolerance. Runs in a browser too.
+import { type Choice, type Device, fits, GPU_BUFFER, writeBytes } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
 import { Rng } from "../engine/rng.ts";
 import { decode, encode, fromHalf, type TypedArray, toHalf } from "../engine/tensor.ts";
 import type { Check, DType, Numbers, Results, Values, Variant } from "../kernels/kernel.ts";
@@ -9,28 +9,6 @@ import { dtypeBytes } from "../kernels/kernel.ts";
 
 const GUARD = 16;
 const guardWord = 0x7fc0dead;
-
-export interface Found {
-  readonly name: string;
-  readonly check: Check;
-}
-
-/** All checks of the kernels folder, by file name. */
-export async function findChecks(filter = ""): Promise<Found[]> {
-  const root = new URL("../kernels/", import.meta.url);
-  const found: Found[] = [];
-  for (const folder of readdirSync(root, { withFileTypes: true })) {
-    if (!folder.isDirectory() || folder.name === "lib") continue;
-    for (const file of readdirSync(new URL(`${folder.name}/`, root))) {
-      if (!file.endsWith(".check.ts")) continue;
-      const name = file.replace(".check.ts", "");
-      if (filter && !name.startsWith(filter) && !folder.name.startsWith(filter)) continue;
-      const module = (await import(new URL(`${folder.name}/${file}`, root).href)) as { default: Check | Check[] };
-      for (const check of [module.default].flat()) found.push({ name: check.kernel.name, check });
-    }
-  }
-  return found;
-}
 
 /** A case as people type it: "rows=3,C=100". */
 export function caseName(c: Numbers): string {
@@ -41,13 +19,7 @@ export function caseName(c: Numbers): string {
 
 /** Variants that the device and the numbers allow; the plain one always. */
 export function variantsFor(device: Device, check: Check, c: Numbers, dtypes: Record<string, DType>): Variant[] {
-  const params = { ...c };
-  return check.kernel.variants.filter(
-    (v) =>
-      (v.needs ?? []).every((f) => device.capabilities.features.has(f)) &&
-      Object.entries(v.dtypes ?? {}).every(([name, allowed]) => allowed.includes(dtypes[name] ?? "f32")) &&
-      (v.when?.(params, device.capabilities) ?? true),
-  );
+  return check.kernel.variants.filter((v) => fits(device.capabilities, v, { ...c }, dtypes));
 }
 
 /** Element types to run a check with: all f32, and what it lists, as far as the adapter allows. */
@@ -58,53 +30,61 @@ export function typings(device: Device, check: Check): Record<string, DType>[] {
   return [base, ...(check.dtypes ?? []).map((d) => ({ ...base, ...d }))].filter((d) => half || !Object.values(d).includes("f16"));
 }
 
-/** A case ready to dispatch. */
-export interface Prepared {
-  readonly choice: Choice;
+/** A case with its data made: shared by all variants and copies of it. */
+export interface CaseData {
+  readonly check: Check;
+  readonly c: Numbers;
+  readonly dtypes: Record<string, DType>;
   readonly inputs: Values;
-  readonly buffers: Map<string, GPUBuffer>;
-  readonly dispatch: (pass: GPUComputePassEncoder) => void;
-  readonly reset: () => void;
-  readonly destroy: () => void;
+  readonly params: Numbers;
+  /** What each buffer holds before a launch: given values or NaN, then guard words. */
+  readonly contents: ReadonlyMap<string, Uint8Array>;
+  /** The f64 reference, computed when first asked for. */
+  readonly want: () => Results;
 }
 
-/** Makes buffers, data and pipeline of one case and variant. */
-export async function prepare(
-  device: Device,
-  check: Check,
-  c: Numbers,
-  dtypes: Record<string, DType>,
-  variant: Variant,
-  seed = 1,
-): Promise<Prepared> {
+/** Makes the data of one case from a seed. */
+export function caseData(check: Check, c: Numbers, dtypes: Record<string, DType>, seed = 1): CaseData {
   const { kernel } = check;
   const inputs = roundInputs(check.inputs(c, new Rng(seed, caseName(c))), dtypes);
   const params: Numbers = {};
   for (const name of Object.keys(kernel.params)) {
     const value = c[name] ?? (inputs[name] as number);
-    if (typeof value !== "number") throw new Error(`${kernel.name}: the check gives no number for parameter "${name}"`);
+    if (typeof value !== "number") throw new WorldlineError(`${kernel.name}: the check gives no number for parameter "${name}"`);
     params[name] = value;
   }
-  const only = { ...kernel, variants: [variant] };
-  const choice = device.choose(only, params, dtypes);
-  const compiled = await device.compile(choice);
   const sizes = check.outputs(c);
-  const buffers = new Map<string, GPUBuffer>();
   const contents = new Map<string, Uint8Array>();
   for (const name of [...kernel.reads, ...kernel.writes]) {
-    const type = dtypes[name] ?? "f32";
     const given = inputs[name] as TypedArray | undefined;
-    const isWrite = (kernel.writes as readonly string[]).includes(name);
     const size = given?.length ?? sizes[name];
-    if (size === undefined) throw new Error(`${kernel.name}: the check gives nothing for "${name}"`);
-    const bytes = withGuard(size, type, given, isWrite);
-    contents.set(name, bytes);
-    const buffer = device.raw.createBuffer({
-      size: bytes.length,
-      usage: GPU_BUFFER.STORAGE | GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST,
-      label: name,
-    });
-    buffers.set(name, buffer);
+    if (size === undefined) throw new WorldlineError(`${kernel.name}: the check gives nothing for "${name}"`);
+    contents.set(name, withGuard(size, dtypes[name] ?? "f32", given, (kernel.writes as readonly string[]).includes(name)));
+  }
+  let want: Results | undefined;
+  return { check, c, dtypes, inputs, params, contents, want: () => (want ??= check.reference(c, inputs)) };
+}
+
+/** A case and variant ready to dispatch. */
+export interface Prepared {
+  readonly choice: Choice;
+  readonly data: CaseData;
+  readonly buffers: ReadonlyMap<string, GPUBuffer>;
+  readonly dispatch: (pass: GPUComputePassEncoder) => void;
+  readonly reset: () => void;
+  readonly destroy: () => void;
+}
+
+/** Makes buffers and pipeline of one case and variant; `consts` stand in for the variant's own. */
+export async function prepare(device: Device, data: CaseData, variant: Variant, consts: Numbers = {}): Promise<Prepared> {
+  const { check, dtypes, params, contents } = data;
+  const { kernel } = check;
+  const choice = device.chosen(kernel, variant, params, dtypes, consts);
+  const compiled = await device.compile(choice);
+  const buffers = new Map<string, GPUBuffer>();
+  for (const [name, bytes] of contents) {
+    const usage = GPU_BUFFER.STORAGE | GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST;
+    buffers.set(name, device.raw.createBuffer({ size: bytes.length, usage, label: name }));
   }
   const reset = () => {
     for (const [name, bytes] of contents) device.raw.queue.writeBuffer(buffers.get(name)!, 0, bytes as Uint8Array<ArrayBuffer>);
@@ -124,7 +104,7 @@ export async function prepare(
   const [x, y = 1, z = 1] = choice.grid;
   return {
     choice,
-    inputs,
+    data,
     buffers,
     reset,
     dispatch: (pass) => {
@@ -138,19 +118,31 @@ export async function prepare(
   };
 }
 
-/** Runs one case twice and compares. Returns the error, or throws one line that says what is wrong. */
-export async function runCase(device: Device, check: Check, c: Numbers, dtypes: Record<string, DType>, variant: Variant): Promise<number> {
-  const p = await prepare(device, check, c, dtypes, variant);
+/** Runs one case of a variant twice and compares. Returns the error, or throws one line that says what is wrong. */
+export async function runCase(
+  device: Device,
+  check: Check,
+  c: Numbers,
+  dtypes: Record<string, DType>,
+  variant: Variant,
+  consts: Numbers = {},
+): Promise<number> {
+  const p = await prepare(device, caseData(check, c, dtypes), variant, consts);
   try {
-    const first = await runOnce(device, p);
-    const second = await runOnce(device, p);
-    for (const [name, bytes] of first) {
-      if (!equalBytes(bytes, second.get(name)!)) throw new Error(`"${name}" differs between two runs`);
-    }
-    return compare(check, c, dtypes, p.inputs, first);
+    return await verify(device, p);
   } finally {
     p.destroy();
   }
+}
+
+/** Runs a prepared case twice and compares; see `runCase`. */
+export async function verify(device: Device, p: Prepared): Promise<number> {
+  const first = await runOnce(device, p);
+  const second = await runOnce(device, p);
+  for (const [name, bytes] of first) {
+    if (!equalBytes(bytes, second.get(name)!)) throw new WorldlineError(`"${name}" differs between two runs`);
+  }
+  return compare(p.data, first);
 }
 
 async function runOnce(device: Device, p: Prepared): Promise<Map<string, ArrayBuffer>> {
@@ -167,45 +159,43 @@ async function runOnce(device: Device, p: Prepared): Promise<Map<string, ArrayBu
   return new Map(names.map((n, i) => [n, words[i].buffer as ArrayBuffer]));
 }
 
-function compare(check: Check, c: Numbers, dtypes: Record<string, DType>, inputs: Values, got: Map<string, ArrayBuffer>): number {
+function compare(data: CaseData, got: Map<string, ArrayBuffer>): number {
+  const { check, c, dtypes, contents } = data;
   const { kernel } = check;
   const sizes = check.outputs(c);
   for (const name of [...kernel.reads, ...kernel.writes]) {
     const isWrite = (kernel.writes as readonly string[]).includes(name);
-    const type = dtypes[name] ?? "f32";
-    const given = inputs[name] as TypedArray | undefined;
-    const want = withGuard(isWrite ? sizes[name] : given!.length, type, given, isWrite);
-    const from = isWrite ? (sizes[name] * dtypeBytes[type] + 3) & ~3 : 0;
-    if (!equalBytes(want.slice(from).buffer, got.get(name)!.slice(from))) {
-      throw new Error(isWrite ? `something was written behind the end of "${name}"` : `the input "${name}" was changed`);
+    const from = isWrite ? (sizes[name] * dtypeBytes[dtypes[name] ?? "f32"] + 3) & ~3 : 0;
+    if (!equalBytes(contents.get(name)!.slice(from).buffer, got.get(name)!.slice(from))) {
+      throw new WorldlineError(isWrite ? `something was written behind the end of "${name}"` : `the input "${name}" was changed`);
     }
   }
-  const want: Results = check.reference(c, inputs);
+  const want = data.want();
   let worst = 0;
   for (const name of kernel.writes) {
-    if (!want[name]) throw new Error(`the check's reference gives no "${name}"`);
+    if (!want[name]) throw new WorldlineError(`the check's reference gives no "${name}"`);
     const type = dtypes[name] ?? "f32";
     const values = decode(got.get(name)!, type, sizes[name]);
     worst = Math.max(worst, errorOf(name, values, want[name]));
   }
   const half = Object.values(dtypes).includes("f16");
   const limit = half ? (check.tolerance.f16 ?? check.tolerance.f32) : check.tolerance.f32;
-  if (!(worst <= limit)) throw new Error(`error ${worst.toExponential(2)} is over the limit ${limit}`);
+  if (!(worst <= limit)) throw new WorldlineError(`error ${worst.toExponential(2)} is over the limit ${limit}`);
   return worst;
 }
 
 function errorOf(name: string, got: ArrayLike<number>, want: Float64Array | Uint32Array): number {
-  if (got.length !== want.length) throw new Error(`"${name}": the reference has ${want.length} values, the output ${got.length}`);
+  if (got.length !== want.length) throw new WorldlineError(`"${name}": the reference has ${want.length} values, the output ${got.length}`);
   if (want instanceof Uint32Array) {
     const i = want.findIndex((v, j) => v !== got[j]);
-    if (i >= 0) throw new Error(`"${name}"[${i}] is ${got[i]} but must be ${want[i]}`);
+    if (i >= 0) throw new WorldlineError(`"${name}"[${i}] is ${got[i]} but must be ${want[i]}`);
     return 0;
   }
   const rms = Math.sqrt(want.reduce((a, v) => a + v * v, 0) / want.length);
   let worst = 0;
   for (let i = 0; i < want.length; i++) {
     if (got[i] === want[i]) continue;
-    if (!Number.isFinite(got[i])) throw new Error(`"${name}"[${i}] is ${got[i]} but must be ${want[i]}`);
+    if (!Number.isFinite(got[i])) throw new WorldlineError(`"${name}"[${i}] is ${got[i]} but must be ${want[i]}`);
     worst = Math.max(worst, Math.abs(got[i] - want[i]) / (Math.abs(want[i]) + rms || 1));
   }
   return worst;

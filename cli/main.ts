@@ -20,6 +20,7 @@ const commands = [
   "tabletop",
   "goldens",
   "inspect",
+  "bench",
 ];
 
 const program = new Command("worldline")

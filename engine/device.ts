@@ -4,6 +4,7 @@ import { WorldlineError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
 import { decode, encode, type Storage, Tensor, type TypedArray } from "./tensor.ts";
+import type { Tuning } from "./tuning.ts";
 
 export type MemoryKind = "weights" | "adapter" | "gradients" | "moments" | "activations" | "inputs" | "cache" | "other";
 
@@ -17,6 +18,8 @@ export interface DeviceOptions {
   readonly force?: string;
   /** Features not to use although the adapter has them. */
   readonly without?: readonly string[];
+  /** Measured choices of variants, made by `worldline bench tune`. */
+  readonly tuning?: Tuning;
 }
 
 /** A compiled kernel variant for given constants and element types. */
@@ -47,6 +50,7 @@ export class Device {
   readonly capabilities: Capabilities;
   readonly debug: number;
   private readonly forced: Map<string, string>;
+  private readonly tuning: Tuning | undefined;
   private readonly compiled = new Map<string, Promise<Compiled>>();
   private readonly texts = new Map<string, Promise<string>>();
   private readonly bytesOf = new Map<MemoryKind, number>();
@@ -71,6 +75,7 @@ export class Device {
         .map((pair) => pair.split(":") as [string, string]),
     );
     this.capabilities = capabilitiesOf(raw, options.adapter);
+    this.tuning = options.tuning;
     raw.lost.then((info) => {
       if (info.reason === "destroyed") return;
       this.lost = `the GPU device was lost while running ${this.lastWork}: ${info.message}; start again, with less memory if it happens twice`;
@@ -204,10 +209,20 @@ export class Device {
     this.alive();
   }
 
-  /** Picks the variant for given numbers and element types: the first that fits, or the forced one. */
+  /** Picks the variant for given numbers and element types: the forced one, else the tuned one, else the first that fits. */
   choose(kernel: Kernel, params: Numbers, dtypes: Record<string, DType>): Choice {
-    const variant = this.variantFor(kernel, params, dtypes);
-    const consts = typeof variant.consts === "function" ? variant.consts(params, this.capabilities) : (variant.consts ?? {});
+    if (!this.forced.has(kernel.name)) {
+      const tuned = this.tuning?.find(kernel, params, dtypes);
+      if (tuned && fits(this.capabilities, tuned.variant, params, dtypes))
+        return this.chosen(kernel, tuned.variant, params, dtypes, tuned.consts);
+    }
+    return this.chosen(kernel, this.variantFor(kernel, params, dtypes), params, dtypes);
+  }
+
+  /** A choice of a given variant; `replaced` stands in for constants that the variant has. */
+  chosen(kernel: Kernel, variant: Variant, params: Numbers, dtypes: Record<string, DType>, replaced: Numbers = {}): Choice {
+    const own = typeof variant.consts === "function" ? variant.consts(params, this.capabilities) : (variant.consts ?? {});
+    const consts = { ...own, ...replaced };
     const rebind = variant.rebind?.(params, this.capabilities) ?? {};
     const types = Object.entries(dtypes).filter(([name]) => typeof kernel.types[name] === "object");
     const parts = [...Object.entries(consts), ...Object.entries(rebind), ...types].map(([k, v]) => `${k}=${v}`);
@@ -216,18 +231,15 @@ export class Device {
   }
 
   private variantFor(kernel: Kernel, params: Numbers, dtypes: Record<string, DType>): Variant {
-    const fits = (v: Variant) =>
-      (v.needs ?? []).every((f) => this.capabilities.features.has(f)) &&
-      Object.entries(v.dtypes ?? {}).every(([name, allowed]) => allowed.includes(dtypes[name] ?? "f32")) &&
-      (v.when?.(params, this.capabilities) ?? true);
+    const fitting = (v: Variant) => fits(this.capabilities, v, params, dtypes);
     const name = this.forced.get(kernel.name);
-    if (name === undefined) return kernel.variants.find(fits) ?? kernel.variants[kernel.variants.length - 1];
+    if (name === undefined) return kernel.variants.find(fitting) ?? kernel.variants[kernel.variants.length - 1];
     const forced = kernel.variants.find((v) => v.name === name);
     if (!forced) {
       const names = kernel.variants.map((v) => v.name).join(", ");
       throw new WorldlineError(`KERNEL=${kernel.name}:${name}: there is no such variant; choose one of ${names}`);
     }
-    return fits(forced) ? forced : kernel.variants[kernel.variants.length - 1];
+    return fitting(forced) ? forced : kernel.variants[kernel.variants.length - 1];
   }
 
   /** Compiles a choice once; later calls share the result. */
@@ -322,6 +334,15 @@ export function writeBytes(queue: GPUQueue, buffer: GPUBuffer, offset: number, d
     padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     queue.writeBuffer(buffer, offset, padded);
   }
+}
+
+/** Whether an adapter, numbers and element types allow a variant. */
+export function fits(device: Capabilities, v: Variant, params: Numbers, dtypes: Record<string, DType>): boolean {
+  return (
+    (v.needs ?? []).every((f) => device.features.has(f)) &&
+    Object.entries(v.dtypes ?? {}).every(([name, allowed]) => allowed.includes(dtypes[name] ?? "f32")) &&
+    (v.when?.(params, device) ?? true)
+  );
 }
 
 function capabilitiesOf(raw: GPUDevice, adapter: GPUAdapter): Capabilities {

@@ -11,6 +11,8 @@ export interface Host {
   now(): number;
   /** Prints one line for a person to read. */
   log(line: string): void;
+  /** Texts kept between runs for this user, by a name like "tuning/x.json"; what cannot be read is undefined. */
+  readonly cache?: { read(name: string): Promise<string | undefined>; write(name: string, text: string): Promise<void> };
 }
 
 /** Which kind of adapter is acceptable; `auto` prefers hardware and takes software. */

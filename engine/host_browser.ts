@@ -25,6 +25,10 @@ export const browserHost: Host = {
   },
   now: () => performance.now(),
   log: (line) => console.log(line),
+  cache: {
+    read: async (name) => localStorage.getItem(`worldline/${name}`) ?? undefined,
+    write: async (name, text) => localStorage.setItem(`worldline/${name}`, text),
+  },
 };
 
 async function get(url: URL, options: RequestInit): Promise<Response> {

@@ -4,9 +4,9 @@
 // open of `libvulkan.so.1` is answered by that name.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { open, readFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename, writeFile } from "node:fs/promises";
 import { constants, homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { calmPolling } from "./calm.ts";
 import type { AdapterChoice, Attempt, AttemptResult, Host, OpenedGPU, OpenOptions } from "./host.ts";
 import { askFor, describe, NoAdapterError } from "./host.ts";
@@ -31,7 +31,21 @@ export const nodeHost: Host = {
   },
   now: () => performance.now(),
   log: (line) => void process.stderr.write(line + "\n"),
+  cache: {
+    read: (name) => readFile(join(userCache(), name), "utf8").catch(() => undefined),
+    async write(name, text) {
+      const path = join(userCache(), name);
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(`${path}.${process.pid}`, text);
+      await rename(`${path}.${process.pid}`, path);
+    },
+  },
 };
+
+/** $XDG_CACHE_HOME/worldline, or ~/.cache/worldline. */
+export function userCache(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "worldline");
+}
 
 function unreadable(url: URL): (error: Error) => never {
   return (error) => {
@@ -228,7 +242,7 @@ export function systemStamp(): string {
 
 /** Where `doctor --install` puts drivers: $XDG_CACHE_HOME/worldline/driver, or ~/.cache/worldline/driver. */
 export function driverCache(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "worldline", "driver");
+  return join(userCache(), "driver");
 }
 
 /** The drivers in the cache, best first; a folder counts once its driver.json, which is written last, is there and whole. */

@@ -36,6 +36,8 @@ export interface Variant<P extends string = string> {
   readonly when?: (p: Record<P, number>, device: Capabilities) => boolean;
   /** Values of the shader's `override` constants. */
   readonly consts?: Numbers | ((p: Record<P, number>, device: Capabilities) => Numbers);
+  /** Values that `worldline bench tune` may try for some of these constants, besides the ones given. */
+  readonly tries?: Readonly<Record<string, readonly number[]>>;
   /** Top-level `const` lines to rebind (lengths of private arrays), by name. */
   readonly rebind?: (p: Record<P, number>, device: Capabilities) => Numbers;
   readonly grid: (p: Record<P, number>, consts: Numbers) => Grid;

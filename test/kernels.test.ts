@@ -1,6 +1,7 @@
 // Every kernel, variant, element type and case against its f64 reference. Rerun one with: npm test -- rmsnorm:rows=3,C=100
 import { test } from "uvu";
-import { caseName, findChecks, runCase, typings, variantsFor } from "../bench/checks.ts";
+import { caseName, runCase, typings, variantsFor } from "../bench/checks.ts";
+import { findChecks } from "../bench/find.ts";
 import { openDevice } from "../engine/node.ts";
 
 const [only = "", wanted = ""] = (process.env.WORLDLINE_TEST_FILTER ?? process.argv[2] ?? "").split(":");

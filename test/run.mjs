@@ -98,7 +98,7 @@ async function main(words) {
     .filter((name) => name.endsWith(".test.ts"))
     .sort((a, b) => Number(b === "first.test.ts") - Number(a === "first.test.ts") || a.localeCompare(b));
   const { chosen, filter } = choose(words, files);
-  const env = { ...process.env, FORCE_COLOR: "0", ...(filter ? { WORLDLINE_TEST_FILTER: filter } : {}) };
+  const env = { ...process.env, FORCE_COLOR: "0", WORLDLINE_TUNING: "off", ...(filter ? { WORLDLINE_TEST_FILTER: filter } : {}) };
   const sum = { passed: 0, failed: 0, skipped: 0 };
   if (chosen.length === 0)
     console.log(words.length ? `No test file is called ${words.join(" or ")}; there are ${files.join(", ")}.` : "There are no test files.");

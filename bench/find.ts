@@ -1,0 +1,72 @@
+// Finds checks by convention: every <folder>/<name>/*.check.ts (or .js) under kernels/ and under the folders that --kernels names, which may
+// lie outside the repository. Such a folder imports `kernel` and `check` from "worldline/kernel", which is answered from here wherever it lies.
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { register } from "node:module";
+import { join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { WorldlineError } from "../engine/errors.ts";
+import type { Check } from "../kernels/kernel.ts";
+
+export interface Found {
+  /** The kernel's name. */
+  readonly name: string;
+  readonly check: Check;
+  /** The kernel's folder, and its check file. */
+  readonly folder: string;
+  readonly file: string;
+}
+
+const own = fileURLToPath(new URL("../kernels/", import.meta.url));
+const pattern = /\.check\.[jt]s$/;
+
+/** All checks of kernels/, or of `folders` instead, whose kernel, file or folder begins with `filter`. */
+export async function findChecks(filter = "", folders: readonly string[] = [own]): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const root of folders.map((f) => resolve(f))) {
+    if (!existsSync(root) || !statSync(root).isDirectory())
+      throw new WorldlineError(`--kernels ${root}: there is no such folder; name one that holds kernel folders, or one kernel's folder`);
+    if (root !== resolve(own)) answerImports();
+    const inside = readdirSync(root, { withFileTypes: true }).filter(
+      (f) => f.isDirectory() && f.name !== "lib" && f.name !== "node_modules",
+    );
+    const places = checkFiles(root).length ? [root] : inside.map((f) => join(root, f.name));
+    for (const place of places) found.push(...(await checksOf(place)));
+    if (!places.some((place) => checkFiles(place).length))
+      throw new WorldlineError(`--kernels ${root}: no *.check.ts lies in it or in a folder of it; \`worldline bench new NAME\` writes one`);
+  }
+  return filter ? found.filter((f) => [f.name, ...shortNames(f)].some((name) => name.startsWith(filter))) : found;
+}
+
+const checkFiles = (folder: string) => readdirSync(folder).filter((file) => pattern.test(file));
+const shortNames = ({ file, folder }: Found) => [file.replace(pattern, ""), folder].map((path) => path.split(/[\\/]/).pop()!);
+
+async function checksOf(folder: string): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const name of checkFiles(folder)) {
+    const file = join(folder, name);
+    const module = await import(pathToFileURL(file).href).catch((cause: Error & { code?: string }) => {
+      if (cause.code === "ERR_UNKNOWN_FILE_EXTENSION")
+        throw new WorldlineError(`${file}: this Node cannot load TypeScript; start it with \`node --import tsx\`, or write .js files`);
+      throw cause;
+    });
+    const checks = [(module as { default?: Check | Check[] }).default].flat();
+    for (const check of checks) {
+      if (!check?.kernel || !check.cases || !check.reference)
+        throw new WorldlineError(`${file}: the default export must be a check or a list of checks; wrap it in check({ ... })`);
+      found.push({ name: check.kernel.name, check, folder, file });
+    }
+  }
+  return found;
+}
+
+let answered = false;
+
+/** Lets files anywhere import "worldline/kernel". */
+function answerImports(): void {
+  if (answered) return;
+  answered = true;
+  const here = import.meta.url.endsWith(".ts") ? "../kernels/kernel.ts" : "../kernels/kernel.js";
+  const target = JSON.stringify(new URL(here, import.meta.url).href);
+  const hook = `export const resolve = (name, context, next) => name === "worldline/kernel" ? { url: ${target}, shortCircuit: true, format: "module" } : next(name, context);`;
+  register(`data:text/javascript,${encodeURIComponent(hook)}`);
+}
