@@ -1,25 +1,66 @@
 // worldline filter: keeps the annotated pairs a dynamics model is surest of.
-import type { Command } from "commander";
-import { filterRecords } from "../world/filter.ts";
+import { type Command, Option } from "commander";
+import { WorldlineError } from "../engine/errors.ts";
+import { checkWritable } from "../weights/file_source.ts";
+import { type FilterOptions, filterRecords, histogramLines, scoreHistogram } from "../world/filter.ts";
 import { type AnnotatedRecord, readRecords, writeRecords } from "../world/records.ts";
-import { number, say } from "./terminal.ts";
+import { count, number, say } from "./terminal.ts";
+
+interface Flags {
+  in: string;
+  out: string;
+  keep?: number;
+  topK?: number;
+  threshold?: number;
+  by: "mean" | "sum";
+  byClass?: string | true;
+}
 
 /** Adds the command. */
 export function register(program: Command): void {
   program
     .command("filter")
-    .description("keep the likeliest annotations")
+    .description("keep the likeliest annotations: a share or a number of them, a threshold, or both; by class as the paper's Algorithm 1")
     .requiredOption("--in <file>", "annotated pairs")
     .requiredOption("--out <file>", "where to write the kept ones, best first")
-    .option("--keep <share>", "share of all pairs to keep", number(0, 1), 0.4)
-    .option("--threshold <nats>", "least mean log-probability", number(-1e9, 0))
-    .option("--by-class", "take turns over the records' family (the paper's Algorithm 1)", false)
-    .action(async (f: { in: string; out: string; keep: number; threshold?: number; byClass: boolean }) => {
-      const records = await readRecords<AnnotatedRecord>(f.in, ["action", "mean_logprob"]);
-      const kept = filterRecords(records, { keep: f.keep, threshold: f.threshold, classOf: f.byClass ? (r) => r.family ?? "" : undefined });
-      await writeRecords(f.out, kept);
-      const mean = (list: readonly AnnotatedRecord[]) =>
-        (list.reduce((a, r) => a + r.mean_logprob, 0) / Math.max(1, list.length)).toFixed(3);
-      say(`${f.out}: ${kept.length} of ${records.length} kept, mean log-probability ${mean(records)} before and ${mean(kept)} after`);
-    });
+    .option("--keep <share>", "share of all pairs to keep (default: 0.4 unless --top-k or --threshold is given)", number(0, 1))
+    .option("--top-k <n>", "number of pairs to keep", count(0, 1e9))
+    .option("--threshold <nats>", "least score", number(-1e9, 0))
+    .addOption(new Option("--by <score>", "mean or summed log-probability of the action").choices(["mean", "sum"]).default("mean"))
+    .option("--by-class [field]", "take turns over classes, the records' field of this name (default: family)")
+    .action(run);
+}
+
+async function run(f: Flags): Promise<void> {
+  await checkWritable(f.out);
+  const records = await readRecords<AnnotatedRecord>(f.in, ["action", "logprob", "mean_logprob"]);
+  const keep = f.keep ?? (f.topK === undefined && f.threshold === undefined ? 0.4 : undefined);
+  const options: FilterOptions = { keep, top: f.topK, threshold: f.threshold, by: f.by, classOf: classReader(f.byClass, f.in) };
+  const kept = filterRecords(records, options);
+  await writeRecords(f.out, kept);
+  say(`score, pairs, kept (${f.by} log-probability)`);
+  for (const line of histogramLines(scoreHistogram(records, kept, f.by))) say(line);
+  const mean = (list: readonly AnnotatedRecord[]) => (list.reduce((a, r) => a + r.mean_logprob, 0) / Math.max(1, list.length)).toFixed(3);
+  say(`${f.out}: ${kept.length} of ${records.length} kept, mean log-probability ${mean(records)} before and ${mean(kept)} after`);
+  if (options.classOf) say(classLine(records, kept, options.classOf));
+}
+
+function classReader(flag: Flags["byClass"], file: string): FilterOptions["classOf"] {
+  if (flag === undefined) return undefined;
+  const field = flag === true ? "family" : flag;
+  return (record) => {
+    const value = (record as unknown as Record<string, unknown>)[field];
+    if (typeof value !== "string" && typeof value !== "number")
+      throw new WorldlineError(
+        `${file}: ${record.id} has no "${field}" to tell its class; name the field with --by-class, or leave it out`,
+      );
+    return String(value);
+  };
+}
+
+function classLine(records: readonly AnnotatedRecord[], kept: readonly AnnotatedRecord[], classOf: (r: AnnotatedRecord) => string): string {
+  const counts = new Map<string, number>(records.map((r) => [classOf(r), 0]));
+  for (const r of kept) counts.set(classOf(r), counts.get(classOf(r))! + 1);
+  const numbers = [...counts.values()];
+  return `${counts.size} classes; kept of each: ${Math.min(...numbers)} to ${Math.max(...numbers)}`;
 }

@@ -18,6 +18,7 @@ interface Flags {
   readonly size: number | "native";
   readonly square?: "crop" | "pad";
   readonly fps?: number;
+  readonly classes?: boolean;
   readonly measure: "auto" | "flow" | "difference";
 }
 
@@ -116,6 +117,7 @@ export function register(program: Command): void {
     .option("--spacing <n>", "motion: least number of frames between two", whole, 20)
     .option("--size <pixels>", 'side of a square picture, shorter side of any other; "native" leaves it', pixels, 512)
     .addOption(new Option("--square <how>", "make pictures square: cut the centre out, or fill up with black").choices(["crop", "pad"]))
+    .option("--classes", "the folder a video lies in is its class, for `worldline filter --by-class`")
     .option("--fps <n>", "frames a second to look at (the video's own where absent)", rate)
     .action(frames);
 }

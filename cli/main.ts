@@ -12,6 +12,7 @@ const commands = [
   "train",
   "annotate",
   "filter",
+  "weights",
   "edit",
   "probe",
   "eval",

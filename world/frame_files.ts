@@ -55,7 +55,7 @@ export async function settingsOf(video: string, options: keys.KeyFrameOptions): 
   const file = await stat(video).catch((error: unknown) => {
     throw new WorldlineError(`${video}: ${reasonOf(error)}`);
   });
-  const { measure, jobs: _, sheets: __, ...rest } = options;
+  const { measure, jobs: _, sheets: __, classes: ___, ...rest } = options;
   const sorted = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1));

@@ -3,7 +3,7 @@
 // A rerun keeps what was done with the same settings, so hundreds of videos can be stopped and resumed.
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import { reasonOf } from "../weights/file_source.ts";
 import { MissingProgramError } from "./ffmpeg.ts";
@@ -61,7 +61,13 @@ export async function extractKeyFrames(
   const report = reportOf(videos, ends);
   const place = (file: string) => join(out, file);
   const pairs = ends.flatMap((end) => end.result?.pairs ?? []);
-  const placed = pairs.map((pair) => ({ ...pair, source: place(pair.source), target: place(pair.target) }));
+  const families = new Map(videos.map((video, i) => [names[i], basename(dirname(resolve(video)))]));
+  const placed = pairs.map((pair) => ({
+    ...pair,
+    source: place(pair.source),
+    target: place(pair.target),
+    ...(options.classes && { family: families.get(pair.video) }),
+  }));
   await writeRecords(place("pairs.jsonl"), placed);
   return report;
 }

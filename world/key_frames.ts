@@ -21,6 +21,7 @@ export interface Dropped {
  * `size` is the side of a square picture or the shorter side of any other (as shown where absent); `square` cuts or fills up to a square.
  * `duplicates` is the structural similarity from which a pair is left out (0.95 for motion; off for rest, where only pairs that differ by no
  * more than still frames do are left out). `sheets`: for how many videos a contact sheet is drawn.
+ * `classes`: the folder a video lies in is its class (Kinetics, UCF-101, Moments in Time) and becomes the `family` of its pairs.
  */
 export interface KeyFrameOptions {
   readonly keyFrames?: "motion" | "rest";
@@ -34,6 +35,7 @@ export interface KeyFrameOptions {
   readonly duplicates?: number;
   readonly measure?: motion.MotionMeasure;
   readonly sheets?: number;
+  readonly classes?: boolean;
   readonly jobs?: number;
 }
 
