@@ -1,6 +1,6 @@
 // Layer norm of rows with one weight row per head, and its gradients. With heads = 1 it is the usual layer norm.
 import { type Capabilities, grid2d, kernel, type Numbers } from "../kernel.ts";
-import { rowVariant } from "../rows.ts";
+import { heldVariant, rowVariant } from "../rows.ts";
 
 const floats = ["f32", "f16"] as const;
 const forwardTypes = {
@@ -10,12 +10,12 @@ const forwardTypes = {
   y: { alias: "YT", dtypes: floats },
 };
 
-/** Whole rows in the registers of one invocation; only worth it on the software adapter. */
+const shared = heldVariant("D");
+/** Rows of one head held in the registers of a subgroup, a grid column for every head; measured on the software adapter only. */
 const held = {
-  when: ({ D }: Numbers, { software }: Capabilities) => software && D % 4 === 0 && D <= 32,
-  consts: (_: Numbers, { lanes }: Capabilities): Numbers => ({ WG: Math.max(4, lanes), PER: 4 }),
-  rebind: ({ D }: Numbers): Numbers => ({ N: D / 4 }),
-  grid: ({ rows, heads }: Numbers, { WG, PER }: Numbers) => [Math.ceil(rows / heads / WG / PER), heads] as const,
+  ...shared,
+  when: (p: Numbers, device: Capabilities) => device.software && shared.when(p, device),
+  grid: ({ rows, heads }: Numbers, { PER }: Numbers) => [Math.ceil(rows / heads / PER), heads] as const,
 };
 
 export const layerNorm = kernel({
