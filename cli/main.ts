@@ -22,6 +22,7 @@ const commands = [
   "goldens",
   "inspect",
   "bench",
+  "tokenize",
 ];
 
 const program = new Command("worldline")
@@ -37,6 +38,9 @@ for (const name of commands.includes(wanted ?? "") ? [wanted] : commands) {
   const module = (await import(`./${name}.ts`)) as { register(program: Command): void };
   module.register(program);
 }
+
+// A reader that has seen enough (`| head`) is no fault.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 try {
   await program.parseAsync();

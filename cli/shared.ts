@@ -22,9 +22,9 @@ export interface Session {
 
 /**
  * The folder of a model given on the command line: a path, or a hub id (`org/name`, `org/name@revision`) that is fetched into the hub's cache
- * with a progress line where it is not there.
+ * with a progress line where it is not there. Without `weights` only the small files are.
  */
-export async function folderOf(name: string, signal?: AbortSignal): Promise<string> {
+export async function folderOf(name: string, signal?: AbortSignal, weights = true): Promise<string> {
   let shown = 0;
   const begin = performance.now();
   const onProgress = (done: number, total: number) => {
@@ -34,7 +34,7 @@ export async function folderOf(name: string, signal?: AbortSignal): Promise<stri
     const rate = done / Math.max(1, now - begin) / 1000;
     status(`${name}: ${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB, ${rate.toFixed(1)} MB/s`);
   };
-  return modelFolder(name, { signal, onProgress, onNotice: say });
+  return modelFolder(name, { signal, weights, onProgress, onNotice: say });
 }
 
 /** Opens a device and a model. */

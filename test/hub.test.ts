@@ -56,6 +56,17 @@ async function messageOf(work: Promise<unknown>): Promise<string> {
 /** Names of unfinished files and locks in the cache. */
 const unfinished = (repo: string) => readdirSync(join(repo, "blobs")).filter((n) => n.includes("."));
 
+test("the small files alone, where no weights are needed", () =>
+  withHub(async ({ server, get }) => {
+    const folder = await get("org/name", { weights: false });
+    assert.equal(readdirSync(folder).sort(), ["config.json", "tokenizer.json"]);
+    const before = server.log.length;
+    assert.is(await get("org/name", { weights: false, env: { HF_HUB_OFFLINE: "1" } }), folder);
+    assert.is(server.log.length, before);
+    await get();
+    assert.ok(existsSync(join(folder, "model.safetensors")));
+  }));
+
 test("what is a hub id and what is a path", () => {
   assert.equal(parseHubId("facebook/chameleon-7b"), { repo: "facebook/chameleon-7b", revision: "main" });
   assert.equal(parseHubId("a/b.c@refs/pr/1"), { repo: "a/b.c", revision: "refs/pr/1" });

@@ -19,6 +19,8 @@ export interface HubSettings {
 }
 
 export interface HubOptions extends Omit<FetchOptions, "headers"> {
+  /** false: the small files alone, such as config.json and tokenizer.json. Default true. */
+  readonly weights?: boolean;
   /** Default process.env. */
   readonly env?: Record<string, string | undefined>;
   /** Bytes on disk of all files to be fetched. */
@@ -62,7 +64,7 @@ export async function modelFolder(name: string, options: HubOptions = {}): Promi
   const id = parseHubId(name);
   if (!id || (await stat(name).catch(() => null))) return name;
   const settings = await hubSettings(options.env);
-  const cached = await findCached(settings, id);
+  const cached = await findCached(settings, id, options.weights ?? true);
   if (cached && cached.missing === null && (settings.offline || isCommit(id.revision))) return cached.folder;
   if (settings.offline) {
     const what = cached ? `${cached.missing} is missing in ${cached.folder}` : `it is not in the cache ${settings.cache}`;
@@ -85,19 +87,19 @@ const isCommit = (revision: string) => /^[0-9a-f]{40}$/.test(revision);
 const repoFolder = (s: HubSettings, { repo }: HubId) => join(s.cache, `models--${repo.replace("/", "--")}`);
 
 /** The snapshot of a revision in the cache, and the first file that it lacks to be a model. */
-async function findCached(s: HubSettings, id: HubId): Promise<{ folder: string; missing: string | null } | null> {
+async function findCached(s: HubSettings, id: HubId, weights: boolean): Promise<{ folder: string; missing: string | null } | null> {
   const read = () => readFile(join(repoFolder(s, id), "refs", id.revision), "utf8").catch(() => "");
   const commit = isCommit(id.revision) ? id.revision : (await read()).trim();
   const folder = join(repoFolder(s, id), "snapshots", commit);
   if (!isCommit(commit) || !(await stat(folder).catch(() => null))) return null;
-  return { folder, missing: await firstMissing(folder) };
+  return { folder, missing: await firstMissing(folder, weights) };
 }
 
-async function firstMissing(folder: string): Promise<string | null> {
+async function firstMissing(folder: string, weights: boolean): Promise<string | null> {
   const has = async (file: string) => (await stat(join(folder, file)).catch(() => null)) !== null;
   if (await has("adapter_config.json")) return (await has("adapter_model.safetensors")) ? null : "adapter_model.safetensors";
   if (!(await has("config.json"))) return "config.json";
-  if (await has("model.safetensors")) return null;
+  if (!weights || (await has("model.safetensors"))) return null;
   const index = await readFile(join(folder, indexName), "utf8").catch(() => null);
   if (index === null) return "model.safetensors";
   for (const shard of shardsOf(index, join(folder, indexName))) if (!(await has(shard))) return shard;
@@ -118,16 +120,23 @@ async function fetchModel(s: HubSettings, id: HubId, name: string, options: HubO
   const { commit, files } = await ask(s, id, name, request);
   const folder = join(repoFolder(s, id), "snapshots", commit);
   const small = files.filter((f) => f.name.endsWith(".json") || f.name.endsWith(".jinja"));
-  const single = files.some((f) => f.name === "model.safetensors");
   await fetchFiles(s, id, folder, small, request, options);
-  const index = single ? null : await readFile(join(folder, indexName), "utf8").catch(() => null);
-  const wanted = index === null ? ["model.safetensors"] : shardsOf(index, `${name}/${indexName}`);
-  const large = files.filter((f) => wanted.includes(f.name) || f.name === "adapter_model.safetensors");
-  if (large.length === 0)
-    throw new WorldlineError(`${name}: the repository holds no safetensors weights; name one that does, or convert it first`);
-  await fetchFiles(s, id, folder, large, request, options);
+  if (options.weights ?? true) {
+    const large = await weightFiles(folder, files, name);
+    await fetchFiles(s, id, folder, large, request, options);
+  }
   if (!isCommit(id.revision)) await writeFileAtomic(join(repoFolder(s, id), "refs", id.revision), [new TextEncoder().encode(commit)]);
   return folder;
+}
+
+/** The files that hold the weights: model.safetensors or the index's shards, and an adapter's. */
+async function weightFiles(folder: string, files: readonly RemoteFile[], name: string): Promise<RemoteFile[]> {
+  const single = files.some((f) => f.name === "model.safetensors");
+  const index = single ? null : await readFile(join(folder, indexName), "utf8").catch(() => null);
+  const wanted = index === null ? ["model.safetensors"] : shardsOf(index, `${name}/${indexName}`);
+  const found = files.filter((f) => wanted.includes(f.name) || f.name === "adapter_model.safetensors");
+  if (found.length > 0) return found;
+  throw new WorldlineError(`${name}: the repository holds no safetensors weights; name one that does, or convert it first`);
 }
 
 /** Commit and root files of a revision, through the hub's API. */
