@@ -18,6 +18,38 @@ interface Slot {
   freeAfter: number;
 }
 
+/**
+ * Activation memory that several plans share: plans that run one after another, such as a training step's at several lengths. What a plan kept can
+ * be read until another plan of the pool runs. Make the largest plan first; smaller ones then take nothing more.
+ */
+export class ActivationPool {
+  readonly buffers: GPUBuffer[] = [];
+  private readonly device: Device;
+
+  constructor(device: Device) {
+    this.device = device;
+  }
+
+  /** A buffer for each of the sizes, all different: the smallest free one that holds it, else a new one. */
+  take(sizes: readonly number[]): GPUBuffer[] {
+    const free = [...this.buffers].sort((a, b) => a.size - b.size);
+    const out: GPUBuffer[] = [];
+    const order = sizes.map((_, i) => i).sort((a, b) => sizes[b] - sizes[a]);
+    for (const i of order) {
+      const at = free.findIndex((b) => b.size >= sizes[i]);
+      if (at >= 0) out[i] = free.splice(at, 1)[0];
+      else this.buffers.push((out[i] = this.device.allocate(sizes[i], "activations", `shared activations ${this.buffers.length}`)));
+    }
+    return out;
+  }
+
+  /** Frees the memory; no plan of the pool may run afterwards. */
+  destroy(): void {
+    for (const b of this.buffers) this.device.release(b, "activations");
+    this.buffers.length = 0;
+  }
+}
+
 /** One word of the uniform arena that follows a scalar. */
 interface Word {
   readonly scalar: Scalar;
@@ -50,7 +82,7 @@ export class Plan {
   }
 
   /** Compiles and places a tape; see Tape.plan. */
-  static async make(tape: Tape): Promise<Plan> {
+  static async make(tape: Tape, pool?: ActivationPool): Promise<Plan> {
     const plan = new Plan(tape);
     const { device } = tape;
     const launches = device.debug >= 4 ? plan.addChecks(tape.launches) : tape.launches;
@@ -58,7 +90,7 @@ export class Plan {
     const problems = [...new Set(results.flatMap((r) => (r.status === "rejected" ? [(r.reason as Error).message] : [])))];
     if (problems.length) throw new WorldlineError(problems.join("\n"));
     const compiled = results.map((r) => (r as PromiseFulfilledResult<Compiled>).value);
-    plan.place(launches, tape.kept);
+    plan.place(launches, tape.kept, pool);
     plan.bind(launches, compiled);
     return plan;
   }
@@ -80,7 +112,7 @@ export class Plan {
   }
 
   /** Gives every activation a slot: a slot is free again after the last launch that uses its tensor. */
-  private place(launches: readonly Launch[], kept: ReadonlySet<Tensor>): void {
+  private place(launches: readonly Launch[], kept: ReadonlySet<Tensor>, pool?: ActivationPool): void {
     const first = new Map<Tensor, number>();
     const last = new Map<Tensor, number>();
     launches.forEach((l, i) => {
@@ -98,8 +130,9 @@ export class Plan {
       slot.freeAfter = last.get(t)!;
       slotOf.set(t, slot);
     }
-    const buffers = slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
-    this.buffers.push(...buffers);
+    const own = () => slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
+    const buffers = pool ? pool.take(slots.map((s) => s.bytes)) : own();
+    if (!pool) this.buffers.push(...buffers);
     this.activationBytes = slots.reduce((a, s) => a + s.bytes, 0);
     for (const [t, slot] of slotOf) this.places.set(t, { buffer: buffers[slots.indexOf(slot)], offset: 0 });
   }

@@ -4,7 +4,7 @@ import { fill } from "../kernels/fill/fill.ts";
 import type { DType, Kernel, Numbers } from "../kernels/kernel.ts";
 import type { Choice, Device } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
-import { Plan } from "./plan.ts";
+import { type ActivationPool, Plan } from "./plan.ts";
 import { Tensor } from "./tensor.ts";
 
 /** A number of the plan that changes from run to run: set with `plan.set(name, value)`, or computed from another one. */
@@ -207,9 +207,9 @@ export class Tape {
     return [...this.gradients.keys()].filter((t) => t.trainable);
   }
 
-  /** Compiles everything recorded; every shader error is reported here, together. */
-  plan(): Promise<Plan> {
-    return Plan.make(this);
+  /** Compiles everything recorded; every shader error is reported here, together. `pool`: memory shared with other plans. */
+  plan(pool?: ActivationPool): Promise<Plan> {
+    return Plan.make(this, pool);
   }
 }
 

@@ -6,8 +6,8 @@ import { openDevice } from "../engine/node.ts";
 import { add, dot, linear, matmul, scale, sum } from "../engine/ops/index.ts";
 import { adamw } from "../engine/optim.ts";
 import { Tape } from "../engine/tape.ts";
-import { shuffled } from "../train/data.ts";
 import { defaultTraining, train } from "../train/loop.ts";
+import { shuffled } from "../train/order.ts";
 import { randomExamples, tinyConfig, tinyModel } from "./tiny_model.ts";
 
 const device = await openDevice();

@@ -10,8 +10,8 @@ import { parameters } from "../engine/module.ts";
 import { optimizerState } from "../engine/optim.ts";
 import type { Chameleon } from "../models/chameleon.ts";
 import { checkpointStore, clearCheckpoints } from "../train/checkpoints.ts";
-import { shuffled } from "../train/data.ts";
 import { defaultTraining, type TrainHooks, type TrainOptions, train } from "../train/loop.ts";
+import { shuffled } from "../train/order.ts";
 import { messageOf, openLogged, randomExamples, scratchFolder, tinyConfig, tinyModel } from "./tiny_model.ts";
 
 const { device, lines } = await openLogged();
@@ -20,6 +20,10 @@ const source = shuffled(randomExamples(config, 11, 9, 1), 4);
 const ten: TrainOptions = { ...defaultTraining, steps: 10, batch: 3, learningRate: 5e-3, logEvery: 1, saveEvery: 1000, warmupRatio: 0.2 };
 
 const fresh = async (seed = 3): Promise<Chameleon> => (await tinyModel(device, config, seed)).lm;
+
+/** A store of the run `name`. */
+const storeOf = (lm: Chameleon, folder: string, name = "run", keep = 1) =>
+  checkpointStore(device, parameters(lm), folder, { run: { name }, keep, seed: 4, maxSteps: 10, examples: 11 });
 
 /** Weights and moments as bits, by name. */
 async function stateOf(lm: Chameleon): Promise<Map<string, string>> {
@@ -81,7 +85,7 @@ test("training moves every parameter", async () => {
 test("a signal saves and stops; ten steps equal five, save, load in a fresh model, five", async () => {
   const folder = scratchFolder();
   const first = await fresh();
-  const stopped = await stopAt(5, first, ten, { store: checkpointStore(device, first, folder, "run") });
+  const stopped = await stopAt(5, first, ten, { store: storeOf(first, folder) });
   assert.is(stopped.finished, false);
   assert.is(stopped.steps, 5);
   assert.equal(readdirSync(folder), ["checkpoint-5"]);
@@ -89,7 +93,7 @@ test("a signal saves and stops; ten steps equal five, save, load in a fresh mode
   const second = await fresh(99);
   const seen: number[] = [];
   const resumed = await train(device, second, source, ten, {
-    store: checkpointStore(device, second, folder, "run"),
+    store: storeOf(second, folder),
     onLog: (r) => seen.push(r.step),
   });
   assert.ok(resumed.finished);
@@ -110,7 +114,7 @@ test("a signal saves and stops; ten steps equal five, save, load in a fresh mode
 async function saved(): Promise<string> {
   const folder = scratchFolder();
   const lm = await fresh();
-  await train(device, lm, source, { ...ten, saveEvery: 3 }, { store: checkpointStore(device, lm, folder, "run", 2) });
+  await train(device, lm, source, { ...ten, saveEvery: 3 }, { store: storeOf(lm, folder, "run", 2) });
   assert.equal(readdirSync(folder).sort(), ["checkpoint-6", "checkpoint-9"]);
   return folder;
 }
@@ -140,9 +144,9 @@ for (const [what, injure] of Object.entries(injuries)) {
     injure(join(folder, "checkpoint-9"));
     lines.length = 0;
     const lm = await fresh(99);
-    const { step, log } = await checkpointStore(device, lm, folder, "run").load();
-    assert.is(step, 6);
-    assert.is(log.length, 6);
+    const found = await storeOf(lm, folder).load();
+    assert.is(found?.step, 6);
+    assert.is(found?.log.length, 6);
     assert.equal(lines, [`${join(folder, "checkpoint-9")} is not whole and is passed over`]);
   });
 }
@@ -151,7 +155,7 @@ test("a run goes on from the checkpoint before the torn one and ends with the sa
   const folder = copyOf(goodFolder);
   halve(join(folder, "checkpoint-9", "optimizer.safetensors"));
   const lm = await fresh(99);
-  const run = await train(device, lm, source, ten, { store: checkpointStore(device, lm, folder, "run", 2) });
+  const run = await train(device, lm, source, ten, { store: storeOf(lm, folder, "run", 2) });
   assert.is(run.steps, 4);
   sameBits(await stateOf(lm), wholeState);
 });
@@ -162,14 +166,14 @@ test("with torn checkpoints alone a run starts anew and nothing of them reaches 
   const lm = await fresh();
   const before = await stateOf(lm);
   lines.length = 0;
-  assert.equal(await checkpointStore(device, lm, folder, "run").load(), { step: 0, log: [] });
+  assert.is(await storeOf(lm, folder).load(), undefined);
   assert.is(lines.length, 2);
   sameBits(await stateOf(lm), before);
 });
 
 test("a checkpoint of other data or options is refused", async () => {
   const lm = await fresh();
-  const error = await checkpointStore(device, lm, goodFolder, "another run")
+  const error = await storeOf(lm, goodFolder, "another run")
     .load()
     .then(
       () => undefined,
@@ -178,14 +182,14 @@ test("a checkpoint of other data or options is refused", async () => {
   assert.instance(error, WorldlineError);
   assert.is(
     (error as Error).message,
-    `${join(goodFolder, "checkpoint-9")} belongs to a run with other data or options; choose another --out or delete the folder to start anew`,
+    `${join(goodFolder, "checkpoint-9")} belongs to a run with other data or options: name was "run" and is now "another run"; choose another --out or delete the folder to start anew`,
   );
 });
 
 test("a refused checkpoint leaves the model as it was", async () => {
   const lm = await fresh();
   const before = await stateOf(lm);
-  await checkpointStore(device, lm, goodFolder, "another run")
+  await storeOf(lm, goodFolder, "another run")
     .load()
     .catch(() => undefined);
   sameBits(await stateOf(lm), before);
@@ -193,7 +197,7 @@ test("a refused checkpoint leaves the model as it was", async () => {
 
 test("a checkpoint of a model of another size is passed over", async () => {
   const { lm } = await tinyModel(device, tinyConfig({ intermediate: 48 }), 1);
-  assert.is((await checkpointStore(device, lm, goodFolder, "run").load()).step, 0);
+  assert.is(await storeOf(lm, goodFolder).load(), undefined);
 });
 
 test("checkpoints of a finished run are cleared, other files stay", async () => {
@@ -208,9 +212,7 @@ test("a folder that cannot be written stops with one sentence and leaves nothing
   const file = join(scratchFolder(), "file");
   writeFileSync(file, "");
   const lm = await fresh();
-  const message = await messageOf(() =>
-    train(device, lm, source, { ...ten, saveEvery: 1 }, { store: checkpointStore(device, lm, join(file, "out"), "run") }),
-  );
+  const message = await messageOf(() => train(device, lm, source, { ...ten, saveEvery: 1 }, { store: storeOf(lm, join(file, "out")) }));
   assert.match(message, /out.*checkpoint-1: not written, a part of the path is a file, not a folder/);
   assert.not(existsSync(join(file, "out")));
 });
@@ -218,8 +220,13 @@ test("a folder that cannot be written stops with one sentence and leaves nothing
 test("a loss that is no number stops training with a plain word", async () => {
   const lm = await fresh();
   device.write(lm.model.norm.weight, new Float32Array(config.hidden).fill(Number.NaN));
-  const message = await messageOf(() => train(device, lm, source, ten));
-  assert.match(message, /^the loss became NaN at step 1 \(gradient norm .*\); lower --learning-rate, or run with GPU_DEBUG=4/);
+  const skipped: number[] = [];
+  const message = await messageOf(() => train(device, lm, source, { ...ten, maxSkipped: 3 }, { onSkip: (step) => skipped.push(step) }));
+  assert.equal(skipped, [1, 2, 3]);
+  assert.match(
+    message,
+    /^the loss became NaN at step 4 \(gradient norm .*\), and 3 steps had been passed over .*; lower --learning-rate, or/,
+  );
 });
 
 test.run();

@@ -4,35 +4,65 @@ import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { parameters } from "../engine/module.ts";
 import { optimizerState } from "../engine/optim.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { fileSource, writeFileAtomic, writeFolderAtomic } from "../weights/file_source.ts";
 import { fromFloat32, openSafetensors, saveSafetensors, toFloat32 } from "../weights/safetensors.ts";
-import type { Store, TrainRecord } from "./loop.ts";
+import type { EvalRecord, LogEntry, RunState, Store } from "./loop.ts";
 
-interface State<R, Extra> {
+/** trainer_state.json: the fields that transformers writes, and what this run needs beside them under `worldline`. */
+interface State<R = unknown, Extra = unknown> {
+  readonly best_metric: number | null;
+  readonly best_model_checkpoint: string | null;
+  readonly epoch: number;
   readonly global_step: number;
-  readonly fingerprint: string;
+  readonly max_steps: number;
+  readonly num_train_epochs: number;
   readonly log_history: R[];
-  readonly extra?: Extra;
+  readonly worldline: {
+    readonly run: Readonly<Record<string, unknown>>;
+    /** Random numbers are counted, not drawn from a state: seed and step name them all. */
+    readonly random: { readonly seed: number; readonly step: number };
+    readonly data: { readonly epoch: number; readonly example: number };
+    readonly skipped_steps: number;
+    readonly window: RunState["window"];
+    readonly extra?: Extra;
+  };
 }
 
-/** A store in `folder` for the parameters of `module`. `fingerprint` names data and options: state of another run is refused. */
-export function checkpointStore<R = TrainRecord, Extra = unknown>(
+export interface StoreOptions {
+  /** What decides the run's numbers, by name: state of a run where one of them differs is refused, and the difference is named. */
+  readonly run: Readonly<Record<string, unknown>>;
+  /** Checkpoints that stay. Default 1. */
+  readonly keep?: number;
+  readonly seed?: number;
+  readonly maxSteps?: number;
+  /** Examples in an epoch. */
+  readonly examples?: number;
+  /** Name of the file of weights: "model.safetensors", or an adapter's. */
+  readonly weightsFile?: string;
+  /** Names of the tensors in that file, where they differ. */
+  readonly nameOf?: (name: string) => string;
+  /** Further files of every checkpoint, by name. */
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+/** A store in `folder` for the given parameters (those that are trained, at least) and their moments. */
+export function checkpointStore<R = LogEntry, Extra = unknown>(
   device: Device,
-  module: object,
+  weights: ReadonlyMap<string, Tensor>,
   folder: string,
-  fingerprint: string,
-  keep = 1,
+  o: StoreOptions,
 ): Store<R, Extra> {
-  const weights = parameters(module);
-  const files = (): Record<string, Map<string, Tensor>> => ({
-    "model.safetensors": weights,
+  const named = new Map([...weights].map(([name, t]) => [o.nameOf?.(name) ?? name, t]));
+  const files = (): Record<string, ReadonlyMap<string, Tensor>> => ({
+    [o.weightsFile ?? "model.safetensors"]: named,
     "optimizer.safetensors": optimizerState(device, weights),
   });
+  const run = JSON.parse(JSON.stringify(o.run)) as Record<string, unknown>;
   return {
     async load() {
+      await clearTorn(folder);
       for (const name of (await checkpoints(folder)).reverse()) {
         const whole = await readOne<R, Extra>(join(folder, name), files());
         if (!whole) {
@@ -40,26 +70,72 @@ export function checkpointStore<R = TrainRecord, Extra = unknown>(
           continue;
         }
         const { state, writes } = whole;
-        if (state.fingerprint !== fingerprint) {
-          throw new WorldlineError(
-            `${join(folder, name)} belongs to a run with other data or options; choose another --out or delete the folder to start anew`,
-          );
-        }
+        refuseOther(join(folder, name), state.worldline.run, run);
         for (const [t, data] of writes) device.write(t, data);
-        return { step: state.global_step, log: state.log_history, extra: state.extra };
+        const { skipped_steps: skipped, window, extra } = state.worldline;
+        return { step: state.global_step, epoch: state.epoch, log: state.log_history, skipped, window, extra };
       }
-      return { step: 0, log: [] };
+      return undefined;
     },
-    async save(step, log, extra) {
-      const state: State<R, Extra> = { global_step: step, fingerprint, log_history: [...log], extra };
-      await writeFolderAtomic(join(folder, `checkpoint-${step}`), true, async (temporary) => {
+    async save(state) {
+      const text = JSON.stringify(stateFile(state, run, o), null, 1);
+      await writeFolderAtomic(join(folder, `checkpoint-${state.step}`), true, async (temporary) => {
         for (const [name, tensors] of Object.entries(files())) await saveTensors(device, join(temporary, name), tensors);
-        await writeFileAtomic(join(temporary, "trainer_state.json"), [new TextEncoder().encode(JSON.stringify(state, null, 1))]);
+        for (const [name, text] of Object.entries(o.files ?? {})) await writeText(join(temporary, name), text);
+        await writeText(join(temporary, "trainer_state.json"), text);
       });
-      const old = (await checkpoints(folder)).slice(0, -keep);
+      const old = (await checkpoints(folder)).slice(0, -(o.keep ?? 1));
       for (const name of old) await rm(join(folder, name), { recursive: true, force: true });
     },
   };
+}
+
+const writeText = (path: string, text: string) => writeFileAtomic(path, [new TextEncoder().encode(text)]);
+
+/** What trainer_state.json holds. */
+export function stateFile<R, Extra>(s: RunState<R, Extra>, run: StoreOptions["run"], o: StoreOptions): State<R, Extra> {
+  const isEvaluation = (r: unknown): r is EvalRecord => Number.isFinite((r as EvalRecord).eval_loss);
+  const evaluations = (s.log as readonly unknown[]).filter(isEvaluation);
+  const best = evaluations.reduce<EvalRecord | undefined>((a, r) => (a && a.eval_loss <= r.eval_loss ? a : r), undefined);
+  const count = o.examples ?? 1;
+  const epoch = s.epoch ?? 0;
+  const seen = Math.round(epoch * count);
+  return {
+    best_metric: best?.eval_loss ?? null,
+    best_model_checkpoint: best ? `checkpoint-${best.step}` : null,
+    epoch,
+    global_step: s.step,
+    max_steps: o.maxSteps ?? s.step,
+    num_train_epochs: s.step ? Math.ceil(((o.maxSteps ?? s.step) * epoch) / s.step) : 0,
+    log_history: [...s.log],
+    worldline: {
+      run,
+      random: { seed: o.seed ?? 0, step: s.step },
+      data: { epoch: Math.floor(seen / count), example: seen % count },
+      skipped_steps: s.skipped ?? 0,
+      window: s.window,
+      extra: s.extra,
+    },
+  };
+}
+
+/** Throws where a checkpoint was made with other data or options; names up to four of them. */
+function refuseOther(where: string, found: unknown, wanted: unknown): void {
+  const [before, now] = [leaves(found), leaves(wanted)];
+  const names = [...new Set([...before.keys(), ...now.keys()])].filter((n) => before.get(n) !== now.get(n));
+  if (names.length === 0) return;
+  const list = names.slice(0, 4).map((n) => `${n} was ${before.get(n) ?? "not set"} and is now ${now.get(n) ?? "not set"}`);
+  if (names.length > 4) list.push(`and ${names.length - 4} more`);
+  throw new WorldlineError(
+    `${where} belongs to a run with other data or options: ${list.join(", ")}; choose another --out or delete the folder to start anew`,
+  );
+}
+
+/** The values of nested objects and lists by dotted path, as JSON. */
+function leaves(value: unknown, path = "", out = new Map<string, string>()): Map<string, string> {
+  if (typeof value !== "object" || value === null) return out.set(path, JSON.stringify(value) ?? "not set");
+  for (const [key, v] of Object.entries(value)) leaves(v, path ? `${path}.${key}` : key, out);
+  return out;
 }
 
 /** Removes the checkpoints of a finished run. */
@@ -67,28 +143,58 @@ export async function clearCheckpoints(folder: string): Promise<void> {
   for (const name of await checkpoints(folder)) await rm(join(folder, name), { recursive: true, force: true });
 }
 
-async function checkpoints(folder: string): Promise<string[]> {
+/** Removes what a save that was killed left beside the checkpoints. */
+async function clearTorn(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [] as string[]))
+    if (/^\.checkpoint-\d+\..*\.tmp$/.test(name)) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+/** Names of the checkpoints in a folder, oldest first. */
+export async function checkpoints(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch(() => [] as string[]);
   const step = (n: string) => Number(n.slice("checkpoint-".length));
   return names.filter((n) => /^checkpoint-\d+$/.test(n)).sort((a, b) => step(a) - step(b));
 }
 
+/** Largest share of a file that is held on the host at a time, in bytes. */
+const largestRead = 1 << 26;
+
+/** Writes tensors as f32, in groups that are read from the device in one round trip each. */
 async function saveTensors(device: Device, path: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
-  const values = (await device.read(...tensors.values())) as Float32Array[];
+  const groups: Tensor[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const t of tensors.values()) {
+    if (bytes + t.bytes > largestRead) [bytes] = [0, groups.push([])];
+    groups[groups.length - 1].push(t);
+    bytes += t.bytes;
+  }
+  const held = new Map<Tensor, Float32Array>();
+  const read = async (t: Tensor): Promise<Uint8Array> => {
+    if (!held.has(t)) {
+      held.clear();
+      const group = groups.find((g) => g.includes(t))!;
+      const values = (await device.read(...group)) as Float32Array[];
+      group.forEach((member, i) => {
+        held.set(member, values[i]);
+      });
+    }
+    return fromFloat32(held.get(t)!, "F32");
+  };
   await saveSafetensors(
     path,
-    [...tensors].map(([name, t], i) => ({ name, dtype: "F32" as const, shape: t.shape, data: fromFloat32(values[i], "F32") })),
+    [...tensors].map(([name, t]) => ({ name, dtype: "F32" as const, shape: t.shape, data: () => read(t) })),
   );
 }
 
 /** Reads one checkpoint: its state and what belongs in each tensor; undefined if anything in it is missing or torn. */
 async function readOne<R, Extra>(
   folder: string,
-  files: Record<string, Map<string, Tensor>>,
+  files: Record<string, ReadonlyMap<string, Tensor>>,
 ): Promise<{ state: State<R, Extra>; writes: [Tensor, Float32Array][] } | undefined> {
   const writes: [Tensor, Float32Array][] = [];
   try {
     const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State<R, Extra>;
+    if (!Number.isInteger(state.global_step) || !Array.isArray(state.log_history) || !state.worldline?.run) return undefined;
     for (const [name, tensors] of Object.entries(files)) {
       await stat(join(folder, name));
       const file = await openSafetensors(await fileSource(join(folder, name)), name);

@@ -1,29 +1,20 @@
-// The training loop: one recorded step (forward, backward, clip, AdamW) replayed over batches. Saves checkpoints, resumes from the newest
-// whole one, stops cleanly when asked, and says a plain word when the loss is no number.
+// The training loop: recorded steps (train/step.ts) over the batches of a feed. Saves checkpoints, resumes from the newest whole one, stops
+// cleanly when asked, evaluates now and then, and passes over steps whose loss or gradient is no number, up to a limit.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { parameters, setTrainable } from "../engine/module.ts";
-import { crossEntropy } from "../engine/ops/index.ts";
-import { adamw } from "../engine/optim.ts";
-import type { Plan } from "../engine/plan.ts";
-import { Tape } from "../engine/tape.ts";
-import type { Tensor } from "../engine/tensor.ts";
-import { type Chameleon, flops, plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
-import { collate, type ExampleSource } from "./data.ts";
+import { type Chameleon, flops } from "../models/chameleon.ts";
+import { type ExampleSource, type Feed, feedOf } from "./order.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
+import { type StepOptions, TrainStep } from "./step.ts";
 
-export interface TrainOptions extends Schedule {
-  readonly batch: number;
-  readonly betas: readonly [number, number];
-  readonly epsilon: number;
-  readonly weightDecay: number;
-  /** Largest global gradient norm; 0 switches clipping off. */
-  readonly clip: number;
+export interface TrainOptions extends Schedule, StepOptions {
   readonly seed: number;
-  /** Divides the summed loss: by the sum of weights, or by the number of scored tokens (so that weights change the size of the loss). */
-  readonly divideBy: "weights" | "tokens";
   readonly logEvery: number;
   readonly saveEvery: number;
+  /** Steps between evaluations; 0: none. */
+  readonly evalEvery: number;
+  /** Steps that may be passed over because their loss or gradient is no number; one more ends the run. */
+  readonly maxSkipped: number;
 }
 
 export const defaultTraining: TrainOptions = {
@@ -33,6 +24,7 @@ export const defaultTraining: TrainOptions = {
   type: "cosine",
   floor: 0.05,
   batch: 32,
+  accumulate: 1,
   betas: [0.9, 0.98],
   epsilon: 1e-8,
   weightDecay: 0.1,
@@ -41,9 +33,11 @@ export const defaultTraining: TrainOptions = {
   divideBy: "weights",
   logEvery: 20,
   saveEvery: 500,
+  evalEvery: 0,
+  maxSkipped: 10,
 };
 
-/** One line of the log: loss and norm of that step, rates since the line before. */
+/** One line of the log: mean loss of the steps since the line before, norm of the last one's gradient, rates. */
 export interface TrainRecord {
   readonly step: number;
   readonly epoch: number;
@@ -52,27 +46,64 @@ export interface TrainRecord {
   readonly grad_norm: number;
   readonly tokens_per_s: number;
   readonly gflop_per_s: number;
+  /** Share of the time in which the device waited for batches. */
+  readonly waiting_share: number;
+  /** Steps passed over so far. */
+  readonly skipped_steps: number;
+  /** Bytes held on the device. */
+  readonly memory_bytes: number;
+}
+
+/** What an evaluation found: eval_loss and whatever else the evaluator measures. */
+export interface EvalRecord {
+  readonly step: number;
+  readonly epoch: number;
+  readonly eval_loss: number;
+  readonly [name: string]: number;
+}
+
+export type LogEntry = TrainRecord | EvalRecord;
+
+/** Everything a run needs to go on, beside the tensors. */
+export interface RunState<R = LogEntry, Extra = unknown> {
+  readonly step: number;
+  readonly epoch?: number;
+  readonly skipped?: number;
+  /** Losses since the last line of the log. */
+  readonly window?: { readonly sum: number; readonly count: number };
+  readonly log: readonly R[];
+  /** What only this kind of run knows. */
+  readonly extra?: Extra;
 }
 
 /** Where training state is kept between runs; see train/checkpoints.ts. */
-export interface Store<R = TrainRecord, Extra = unknown> {
-  /** Loads the newest whole checkpoint into the parameters and moments and returns its step, log and what else was saved, or step 0. */
-  load(): Promise<{ step: number; log: R[]; extra?: Extra }>;
-  save(step: number, log: readonly R[], extra?: Extra): Promise<void>;
+export interface Store<R = LogEntry, Extra = unknown> {
+  /** Loads the newest whole checkpoint into the parameters and moments and returns its state; undefined where there is none. */
+  load(): Promise<RunState<R, Extra> | undefined>;
+  save(state: RunState<R, Extra>): Promise<void>;
 }
 
 export interface TrainHooks {
   readonly onLog?: (record: TrainRecord) => void;
+  readonly onEval?: (record: EvalRecord) => void;
+  /** Held-out loss and what else is of interest; called every `evalEvery` steps and at the end. */
+  readonly evaluate?: (step: number) => Promise<{ readonly eval_loss: number } & Record<string, number>>;
+  /** A step was passed over. */
+  readonly onSkip?: (step: number, loss: number, norm: number) => void;
   readonly signal?: AbortSignal;
   readonly store?: Store;
 }
 
 export interface TrainResult {
   readonly log: TrainRecord[];
+  readonly evaluations: EvalRecord[];
   readonly seconds: number;
   /** Seconds in which JavaScript was busy: collating, writing inputs, encoding and submitting. */
   readonly hostSeconds: number;
+  /** Seconds in which the device had nothing to do because a batch was not there yet. */
+  readonly waitingSeconds: number;
   readonly steps: number;
+  readonly skipped: number;
   readonly tokens: number;
   /** Floating point operations of forward and backward, counted as three forward passes of the padded batch. */
   readonly flops: number;
@@ -80,118 +111,184 @@ export interface TrainResult {
   readonly finished: boolean;
 }
 
-/** A recorded training step for one batch shape. */
-export interface TrainStep {
-  readonly plan: Plan;
-  readonly loss: Tensor;
-  readonly norm: Tensor;
-  readonly shape: { readonly T: number; readonly scored: number };
-}
+const isTraining = (r: LogEntry): r is TrainRecord => "loss" in r;
 
-/** Records forward, backward and update of the model for batches of `batch` x T tokens with at most `scored` targets each. */
-export async function trainStep(
-  device: Device,
-  model: Chameleon,
-  shape: { T: number; scored: number },
-  o: TrainOptions,
-): Promise<TrainStep> {
-  setTrainable(model, true);
-  const tape = new Tape(device, { training: true });
-  const R = o.batch * shape.scored;
-  const { ids, positions } = sequenceInputs(tape, o.batch, shape.T);
-  const rows = tape.input("rows", [R], "u32");
-  const targets = tape.input("targets", [R], "u32");
-  const weights = tape.input("weights", [R]);
-  const hidden = model.forward(ids, positions, ropeFor(device, model.config, shape.T), selfAttention());
-  const { loss } = crossEntropy(model.logits(hidden, rows), targets, weights, {
-    denominator: o.divideBy === "weights" ? "weights" : tape.scalar("count", 1),
-  });
-  tape.backward(loss);
-  const { norm } = adamw(tape, parameters(model), {
-    lr: tape.scalar("lr", o.learningRate),
-    step: tape.scalar("step", 1),
-    betas: [...o.betas],
-    eps: o.epsilon,
-    weightDecay: o.weightDecay,
-    clip: o.clip || undefined,
-  });
-  tape.keep(norm);
-  const plan = await tape.plan();
-  plan.write("positions", plainPositions(o.batch, shape.T));
-  return { plan, loss, norm, shape };
-}
+/** Steps whose numbers may still be under way: the host prepares the next ones meanwhile. */
+const inFlight = 2;
 
 /** Trains the model; returns the log. */
 export async function train(
   device: Device,
   model: Chameleon,
-  source: ExampleSource,
+  source: ExampleSource | Feed,
   o: TrainOptions,
   hooks: TrainHooks = {},
 ): Promise<TrainResult> {
-  const begin = device.host.now();
-  const step = await trainStep(device, model, source.shape, o);
-  const { plan } = step;
-  const resumed = (await hooks.store?.load()) ?? { step: 0, log: [] };
-  const log = [...resumed.log];
-  let since = device.host.now();
-  const total = { tokens: 0, flops: 0, host: 0 };
-  let mark = { ...total };
-  let i = resumed.step;
-  for (; i < o.steps; i++) {
-    const hostBegin = device.host.now();
-    const chosen = source.batch(i, o.batch);
-    const batch = collate(chosen, step.shape, model.config.padId);
-    const scored = batch.weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
-    plan.write("ids", batch.ids).write("rows", batch.rows).write("targets", batch.targets).write("weights", batch.weights);
-    if (o.divideBy === "tokens") plan.set("count", scored);
-    const lr = rateAt(o, i);
-    plan
-      .set("lr", lr)
-      .set("step", i + 1)
-      .run();
-    total.host += device.host.now() - hostBegin;
-    for (const e of chosen) total.tokens += e.ids.length;
-    total.flops += 3 * flops(model.config, o.batch, step.shape.T, step.shape.scored * o.batch);
-    const last = i + 1 === o.steps;
-    const stop = hooks.signal?.aborted ?? false;
-    if ((i + 1) % o.logEvery === 0 || last) {
-      const [[loss], [norm]] = await plan.read(step.loss, step.norm);
-      if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-        throw new WorldlineError(
-          `the loss became ${loss} at step ${i + 1} (gradient norm ${norm}); lower --learning-rate, or run with GPU_DEBUG=4 to find the first NaN`,
-        );
+  const feed = "next" in source ? source : feedOf(source, { ...o, padId: model.config.padId });
+  const run = new Run(device, o, hooks, feed);
+  const step = await TrainStep.record(device, model, feed.shapes, o);
+  try {
+    await run.resume();
+    const pending: (() => Promise<void>)[] = [];
+    const drain = async (left: number) => {
+      while (pending.length > left) await pending.shift()!();
+    };
+    for (; run.at < o.steps && !run.stopped; ) {
+      const batches = await run.wait(() => feed.next(run.at));
+      const begin = device.host.now();
+      const i = run.at++;
+      const lr = rateAt(o, i);
+      const result = step.run(batches, { lr, step: i + 1 });
+      run.total.host += device.host.now() - begin;
+      for (const b of batches) {
+        run.total.tokens += b.tokens;
+        run.total.flops += 3 * flops(model.config, o.batch, b.shape.T, b.shape.scored * o.batch);
       }
-      const seconds = (device.host.now() - since) / 1000;
-      const record = {
-        step: i + 1,
-        epoch: ((i + 1) * o.batch) / source.count,
-        loss,
-        learning_rate: lr,
-        grad_norm: norm,
-        tokens_per_s: (total.tokens - mark.tokens) / seconds,
-        gflop_per_s: (total.flops - mark.flops) / seconds / 1e9,
-      };
-      log.push(record);
-      hooks.onLog?.(record);
-      since = device.host.now();
-      mark = { ...total };
+      pending.push(async () => run.settle(i + 1, await result));
+      run.stopped = hooks.signal?.aborted ?? false;
+      const due = run.due();
+      await drain(due.any ? 0 : inFlight);
+      if (due.log) run.writeLine(lr);
+      if (due.evaluate) await run.evaluate();
+      if (due.save) await hooks.store?.save(run.state());
     }
-    if (stop || (!last && (i + 1) % o.saveEvery === 0)) await hooks.store?.save(i + 1, log);
-    if (stop) {
-      i++;
-      break;
-    }
+    await drain(0);
+  } finally {
+    step.destroy();
+    feed.close?.();
   }
-  plan.destroy();
-  const seconds = (device.host.now() - begin) / 1000;
-  return {
-    log,
-    seconds,
-    hostSeconds: total.host / 1000,
-    steps: i - resumed.step,
-    tokens: total.tokens,
-    flops: total.flops,
-    finished: i >= o.steps,
-  };
+  return run.result();
+}
+
+/** Where a run stands, and its books. */
+class Run {
+  /** Steps submitted. */
+  at = 0;
+  stopped = false;
+  readonly total = { tokens: 0, flops: 0, host: 0, waiting: 0 };
+  private mark = { ...this.total };
+  private log: LogEntry[] = [];
+  private window = { sum: 0, count: 0 };
+  private skipped = 0;
+  private norm = Number.NaN;
+  private first = 0;
+  private since: number;
+  private readonly begin: number;
+  private readonly device: Device;
+  private readonly o: TrainOptions;
+  private readonly hooks: TrainHooks;
+  private readonly count: number;
+
+  constructor(device: Device, o: TrainOptions, hooks: TrainHooks, feed: Feed) {
+    this.device = device;
+    this.o = o;
+    this.hooks = hooks;
+    this.count = feed.count;
+    this.begin = this.since = device.host.now();
+  }
+
+  async resume(): Promise<void> {
+    const saved = await this.hooks.store?.load();
+    if (saved) {
+      this.at = this.first = saved.step;
+      this.skipped = saved.skipped ?? 0;
+      this.window = { sum: 0, count: 0, ...saved.window };
+      this.log = [...saved.log];
+    }
+    this.since = this.device.host.now();
+  }
+
+  private get epoch(): number {
+    return (this.at * this.o.batch * this.o.accumulate) / this.count;
+  }
+
+  state(): RunState {
+    return { step: this.at, epoch: this.epoch, skipped: this.skipped, window: { ...this.window }, log: this.log };
+  }
+
+  async wait<T>(next: () => Promise<T> | T): Promise<T> {
+    const begin = this.device.host.now();
+    const value = next();
+    if (!(value instanceof Promise)) {
+      this.total.host += this.device.host.now() - begin;
+      return value;
+    }
+    const got = await value;
+    this.total.waiting += this.device.host.now() - begin;
+    return got;
+  }
+
+  /** What follows the step just submitted. */
+  due(): { any: boolean; log: boolean; evaluate: boolean; save: boolean } {
+    const { o, at } = this;
+    const last = at === o.steps;
+    const every = (n: number) => n > 0 && (at % n === 0 || last);
+    const log = every(o.logEvery);
+    const evaluate = this.hooks.evaluate !== undefined && every(o.evalEvery);
+    const save = this.stopped || (!last && at % o.saveEvery === 0);
+    return { any: log || evaluate || save, log, evaluate, save };
+  }
+
+  /** Takes the numbers of a step that is done. */
+  settle(step: number, { loss, norm }: { loss: number; norm: number }): void {
+    this.norm = norm;
+    if (Number.isFinite(loss) && Number.isFinite(norm)) {
+      this.window.sum += loss;
+      this.window.count++;
+      return;
+    }
+    this.skipped++;
+    if (this.skipped > this.o.maxSkipped)
+      throw new WorldlineError(
+        `the loss became ${loss} at step ${step} (gradient norm ${norm}), and ${this.o.maxSkipped} steps had been passed over for such numbers; lower --learning-rate, or run with GPU_DEBUG=4 to find the first NaN`,
+      );
+    this.hooks.onSkip?.(step, loss, norm);
+  }
+
+  writeLine(lr: number): void {
+    const now = this.device.host.now();
+    const { total, mark } = this;
+    const seconds = (now - this.since) / 1000;
+    const record: TrainRecord = {
+      step: this.at,
+      epoch: this.epoch,
+      loss: this.window.sum / this.window.count,
+      learning_rate: lr,
+      grad_norm: this.norm,
+      tokens_per_s: (total.tokens - mark.tokens) / seconds,
+      gflop_per_s: (total.flops - mark.flops) / seconds / 1e9,
+      waiting_share: (total.waiting - mark.waiting) / 1000 / seconds,
+      skipped_steps: this.skipped,
+      memory_bytes: Object.values(this.device.memory()).reduce((a, b) => a + b, 0),
+    };
+    this.window = { sum: 0, count: 0 };
+    this.log.push(record);
+    this.hooks.onLog?.(record);
+    this.since = now;
+    this.mark = { ...total };
+  }
+
+  async evaluate(): Promise<void> {
+    const begin = this.device.host.now();
+    const record: EvalRecord = { step: this.at, epoch: this.epoch, ...(await this.hooks.evaluate!(this.at)) };
+    this.log.push(record);
+    this.hooks.onEval?.(record);
+    // An evaluation is no training time.
+    this.since += this.device.host.now() - begin;
+  }
+
+  result(): TrainResult {
+    return {
+      log: this.log.filter(isTraining),
+      evaluations: this.log.filter((r): r is EvalRecord => !isTraining(r)),
+      seconds: (this.device.host.now() - this.begin) / 1000,
+      hostSeconds: this.total.host / 1000,
+      waitingSeconds: this.total.waiting / 1000,
+      steps: this.at - this.first,
+      skipped: this.skipped,
+      tokens: this.total.tokens,
+      flops: this.total.flops,
+      finished: this.at >= this.o.steps,
+    };
+  }
 }

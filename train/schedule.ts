@@ -3,8 +3,9 @@
 export interface Schedule {
   readonly learningRate: number;
   readonly steps: number;
-  /** Share of the steps spent warming up. */
+  /** Share of the steps spent warming up; `warmupSteps`, where given, counts instead. */
   readonly warmupRatio: number;
+  readonly warmupSteps?: number;
   readonly type: "cosine" | "linear" | "constant";
   /** The last learning rate as a share of the first. */
   readonly floor: number;
@@ -12,7 +13,7 @@ export interface Schedule {
 
 /** Learning rate of step i (from 0). */
 export function rateAt(s: Schedule, i: number): number {
-  const warm = Math.round(s.steps * s.warmupRatio);
+  const warm = s.warmupSteps ?? Math.round(s.steps * s.warmupRatio);
   if (i < warm) return (s.learningRate * (i + 1)) / warm;
   if (s.type === "constant") return s.learningRate;
   const t = Math.min(1, (i - warm) / Math.max(1, s.steps - warm));

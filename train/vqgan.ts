@@ -107,7 +107,7 @@ export async function trainVqgan(
     }
     if (searching) used.clear();
     const stop = signal?.aborted ?? false;
-    if (stop || (i + 1) % o.saveEvery === 0 || i + 1 === steps) await store?.save(i + 1, log, [...used]);
+    if (stop || (i + 1) % o.saveEvery === 0 || i + 1 === steps) await store?.save({ step: i + 1, log, extra: [...used] });
     if (stop && i + 1 < steps) {
       step.plan.destroy();
       return undefined;

@@ -2,9 +2,11 @@
 // cwm (labelled and synthetic triplets, recognition weights). State is kept in the folder while it trains, so a rerun goes on.
 import { createHash } from "node:crypto";
 import type { Device } from "../engine/device.ts";
+import { parameters } from "../engine/module.ts";
 import { checkpointStore } from "../train/checkpoints.ts";
-import { type Example, shuffled } from "../train/data.ts";
+import type { Example } from "../train/data.ts";
 import { type TrainOptions, type TrainRecord, train } from "../train/loop.ts";
+import { shuffled } from "../train/order.ts";
 import { cdmExamples } from "./cdm.ts";
 import type { CodeStore, Progress } from "./codes.ts";
 import { cwmExamples } from "./cwm.ts";
@@ -60,7 +62,13 @@ export async function trainRole(
   const labelled = make(o.labels);
   const repeats = synthetic.length ? (o.labelRepeats ?? 1) : 1;
   const examples = [...Array.from({ length: repeats }, () => labelled).flat(), ...make(synthetic)];
-  const state = checkpointStore(device, model.lm, o.out, fingerprintOf(o, examples));
+  const { logEvery: _, saveEvery: __, evalEvery: ___, ...decisive } = o.training;
+  const state = checkpointStore(device, parameters(model.lm), o.out, {
+    run: { role: o.role, ...decisive, recognition: o.recognition ?? null, data: digestOf(examples) },
+    seed: o.training.seed,
+    maxSteps: o.training.steps,
+    examples: examples.length,
+  });
   const result = await train(device, model.lm, shuffled(examples, o.training.seed), o.training, {
     onLog: o.onLog,
     signal: o.signal,
@@ -80,12 +88,12 @@ export async function trainRole(
   };
 }
 
-/** Names data and options, so that state of another run is never resumed by mistake. */
-function fingerprintOf(o: RoleOptions, examples: readonly Example[]): string {
-  const hash = createHash("sha256").update(JSON.stringify([o.role, o.training, o.recognition ?? null, examples.length]));
+/** Names the data, so that state of another run is never resumed by mistake. */
+function digestOf(examples: readonly Example[]): string {
+  const hash = createHash("sha256");
   for (const e of examples) {
     hash.update(new Uint8Array(e.ids.buffer, e.ids.byteOffset, e.ids.byteLength));
     hash.update(new Uint8Array(e.weights.buffer, e.weights.byteOffset, e.weights.byteLength));
   }
-  return hash.digest("hex");
+  return hash.digest("hex").slice(0, 32);
 }

@@ -3,7 +3,8 @@ import { parameters, setTrainable } from "../../engine/module.ts";
 import { crossEntropy } from "../../engine/ops/index.ts";
 import { Tape } from "../../engine/tape.ts";
 import { plainPositions, ropeFor, selfAttention, sequenceInputs } from "../../models/chameleon.ts";
-import { defaultTraining, trainStep } from "../../train/loop.ts";
+import { defaultTraining } from "../../train/loop.ts";
+import { TrainStep } from "../../train/step.ts";
 import { loadLanguageModel } from "../../world/model.ts";
 import { type Case, largest, norm, type Row } from "./answers.ts";
 
@@ -85,20 +86,17 @@ async function optimizerSteps({ device, folder, answers }: Case, name: string): 
   const clip = name.endsWith("clip") ? clip_global_norm : 0;
   const { lm: model } = await loadLanguageModel(device, folder);
   const options = { ...defaultTraining, learningRate: lr, betas, epsilon: eps, weightDecay: weight_decay, clip, batch: B };
-  const step = await trainStep(device, model, { T, scored: T }, options);
+  const step = await TrainStep.record(device, model, [{ T, scored: T }], options);
   const rows: Row[] = [];
   const log = facts.training_log[`${name}.f64`];
   for (let s = 0; s < steps; s++) {
     const part = (key: string) => batches.get(key).data.subarray(s * B * T, (s + 1) * B * T);
     const ids = part("train.input_ids");
     const { targets, weights } = shifted(ids, part("train.weights"), B, T);
-    const every = Uint32Array.from({ length: B * T }, (_, i) => i);
-    step.plan.write("ids", Uint32Array.from(ids)).write("rows", every).write("targets", targets).write("weights", weights);
-    step.plan
-      .set("lr", lr)
-      .set("step", s + 1)
-      .run();
-    const [[loss], [gradNorm]] = await step.plan.read(step.loss, step.norm);
+    const rowsOf = Uint32Array.from({ length: B * T }, (_, i) => i);
+    const sums = { tokens: B * T, counted: B * T, weight: weights.reduce((a, w) => a + w, 0) };
+    const batch = { shape: { T, scored: T }, ids: Uint32Array.from(ids), rows: rowsOf, targets, weights, ...sums };
+    const { loss, norm: gradNorm } = await step.run([batch], { lr, step: s + 1 });
     if (log) {
       rows.push({ quantity: `${name} loss of step ${s + 1}`, error: Math.abs(loss - log[s].loss), limit: 1e-4 });
       const error = Math.abs(gradNorm - log[s].grad_norm_before_clip);
@@ -119,6 +117,6 @@ async function optimizerSteps({ device, folder, answers }: Case, name: string): 
     rows.push({ quantity: `${name} parameters after step ${s + 1}`, error: worst, limit: clip ? 5e-5 : 1e-4 });
     rows.push({ quantity: `${name} parameters after step ${s + 1}, root mean square`, error: Math.sqrt(squares / count), limit: 2e-6 });
   }
-  step.plan.destroy();
+  step.destroy();
   return rows;
 }

@@ -83,11 +83,11 @@ export async function makeBase(device: Device, o: MakeBaseOptions): Promise<bool
     const examples = await documentExamples(device, model, o, state);
     const show = o.progress("transformer");
     const options = { ...settings.lmTraining, seed };
-    const fingerprint = hashOf(JSON.stringify([world, settings, seed]), examples.codes);
+    const run = { world, settings, seed, codes: hashOf(examples.codes) };
     const result = await train(device, model.lm, examples.examples, options, {
       onLog: (r) => show(r.step, options.steps, paceOf(r)),
       signal: o.signal,
-      store: checkpointStore(device, model.lm, join(state, "transformer"), fingerprint),
+      store: checkpointStore(device, parameters(model.lm), join(state, "transformer"), { run, seed, maxSteps: options.steps }),
     });
     if (!result.finished) return false;
     log.transformer = result.log;
@@ -112,7 +112,10 @@ function trainPictures(device: Device, model: Model, o: MakeBaseOptions, folder:
         `squared error ${r.reconstruction.toFixed(5)}${r.used ? `, ${r.used} codes used` : ""}`,
       ),
     signal: o.signal,
-    store: checkpointStore(device, model.vqgan, folder, hashOf(JSON.stringify([world, settings.vq, t, o.vq?.hash ?? ""]))),
+    store: checkpointStore(device, parameters(model.vqgan), folder, {
+      run: { world, vq: settings.vq, training: t, from: o.vq?.hash ?? null },
+      seed,
+    }),
   });
 }
 
