@@ -3,9 +3,9 @@
 import { type Choice, type Device, fits, GPU_BUFFER, writeBytes } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { Rng } from "../engine/rng.ts";
-import { decode, encode, fromHalf, type TypedArray, toHalf } from "../engine/tensor.ts";
-import type { Check, DType, Numbers, Results, Values, Variant } from "../kernels/kernel.ts";
-import { dtypeBytes } from "../kernels/kernel.ts";
+import { decode, encode, type TypedArray } from "../engine/tensor.ts";
+import { type Check, type DType, dtypeBytes, type Numbers, type Results, type Values, type Variant } from "../kernels/kernel.ts";
+import { dequantizeRows, quantizeRows, rowBytes, rowGroups, type Scheme } from "../weights/quantize.ts";
 
 const GUARD = 16;
 const guardWord = 0x7fc0dead;
@@ -46,7 +46,7 @@ export interface CaseData {
 /** Makes the data of one case from a seed. */
 export function caseData(check: Check, c: Numbers, dtypes: Record<string, DType>, seed = 1): CaseData {
   const { kernel } = check;
-  const inputs = roundInputs(check.inputs(c, new Rng(seed, caseName(c))), dtypes);
+  const { inputs, held } = storedInputs(check, c, dtypes, check.inputs(c, new Rng(seed, caseName(c))));
   const params: Numbers = {};
   for (const name of Object.keys(kernel.params)) {
     const value = c[name] ?? (inputs[name] as number);
@@ -56,10 +56,8 @@ export function caseData(check: Check, c: Numbers, dtypes: Record<string, DType>
   const sizes = check.outputs(c);
   const contents = new Map<string, Uint8Array>();
   for (const name of [...kernel.reads, ...kernel.writes]) {
-    const given = inputs[name] as TypedArray | undefined;
-    const size = given?.length ?? sizes[name];
-    if (size === undefined) throw new WorldlineError(`${kernel.name}: the check gives nothing for "${name}"`);
-    contents.set(name, withGuard(size, dtypes[name] ?? "f32", given, (kernel.writes as readonly string[]).includes(name)));
+    if (!held[name] && sizes[name] === undefined) throw new WorldlineError(`${kernel.name}: the check gives nothing for "${name}"`);
+    contents.set(name, withGuard(held[name] ?? nan(sizes[name], dtypes[name] ?? "f32")));
   }
   let want: Results | undefined;
   return { check, c, dtypes, inputs, params, contents, want: () => (want ??= check.reference(c, inputs)) };
@@ -201,22 +199,42 @@ function errorOf(name: string, got: ArrayLike<number>, want: Float64Array | Uint
   return worst;
 }
 
-/** f16 bindings are rounded before the reference sees them, so that only arithmetic is judged. */
-function roundInputs(values: Values, dtypes: Record<string, DType>): Values {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, v]) => [
-      name,
-      dtypes[name] === "f16" && v instanceof Float32Array ? v.map((x) => fromHalf(toHalf(x))) : v,
-    ]),
-  );
+/**
+ * Inputs as they are held, and as the reference sees them: rounded to the type they are held in, so that only arithmetic is judged. A
+ * quantised matrix brings its scales with it.
+ */
+function storedInputs(check: Check, c: Numbers, dtypes: Record<string, DType>, values: Values) {
+  const inputs: Values = { ...values };
+  const held: Record<string, TypedArray | Uint8Array> = {};
+  for (const [name, v] of Object.entries(values)) {
+    if (typeof v === "number") continue;
+    const type = dtypes[name] ?? "f32";
+    if (type === "int8" || type === "int4") {
+      const q = check.quantized?.[name];
+      if (!q) throw new WorldlineError(`${check.kernel.name}: the check does not say how "${name}" is quantised`);
+      const columns = q.columns(c);
+      const rows = v.length / columns;
+      const scheme: Scheme = { bits: type === "int8" ? 8 : 4, groupSize: 2 ** c.group };
+      const bits = new Uint8Array(rows * rowBytes(columns, scheme.bits));
+      const scales = new Float32Array(rows * rowGroups(columns, scheme.groupSize));
+      quantizeRows(v as Float32Array, columns, scheme, { bits, scales });
+      inputs[name] = dequantizeRows(bits, scales, columns, scheme);
+      held[name] = bits;
+      held[q.scales] = scales;
+    } else {
+      const encoded = encode(v, type);
+      held[name] ??= encoded;
+      if (encoded instanceof Uint16Array) inputs[name] = decode(encoded.slice().buffer, type, v.length);
+    }
+  }
+  return { inputs, held };
 }
 
-function withGuard(size: number, type: DType, given: TypedArray | undefined, isWrite: boolean): Uint8Array {
-  const length = Math.ceil((size * dtypeBytes[type]) / 16) * 16;
-  const words = new Uint32Array(length / 4 + GUARD).fill(guardWord);
-  const bytes = new Uint8Array(words.buffer);
-  const data = given ? encode(given, type) : isWrite ? nan(size, type) : undefined;
-  if (data) bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+/** Contents of a buffer: the data, filled up to 16 bytes, guard words behind it. */
+function withGuard(data: TypedArray | Uint8Array): Uint8Array {
+  const length = Math.ceil(data.byteLength / 16) * 16;
+  const bytes = new Uint8Array(new Uint32Array(length / 4 + GUARD).fill(guardWord).buffer);
+  bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return bytes;
 }
 

@@ -1,9 +1,9 @@
 // The one class that calls WebGPU: features and limits, buffers by kind, pipelines, uploads and readbacks. Every object is labelled.
-import { type Capabilities, type DType, dtypeBytes, type Grid, type Kernel, type Numbers, type Variant } from "../kernels/kernel.ts";
+import { type Capabilities, type DType, type Grid, type Kernel, type Numbers, storedBytes, type Variant } from "../kernels/kernel.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
-import { decode, encode, type Storage, Tensor, type TypedArray } from "./tensor.ts";
+import { decode, encode, type RowRange, rowsOf, type Storage, Tensor, type TypedArray } from "./tensor.ts";
 import type { Tuning } from "./tuning.ts";
 
 export type MemoryKind = "weights" | "adapter" | "gradients" | "moments" | "activations" | "inputs" | "cache" | "other";
@@ -20,6 +20,8 @@ export interface DeviceOptions {
   readonly without?: readonly string[];
   /** Measured choices of variants, made by `worldline bench tune`. */
   readonly tuning?: Tuning;
+  /** Most bytes of a matrix that one launch binds, where less than the adapter allows: for tests of row ranges. */
+  readonly bindingBytes?: number;
 }
 
 /** A compiled kernel variant for given constants and element types. */
@@ -49,11 +51,14 @@ export class Device {
   readonly adapter: GPUAdapter;
   readonly capabilities: Capabilities;
   readonly debug: number;
+  /** Most bytes that one launch binds of a matrix; larger ones go in row ranges. */
+  readonly bindingBytes: number;
   private readonly forced: Map<string, string>;
   private readonly tuning: Tuning | undefined;
   private readonly compiled = new Map<string, Promise<Compiled>>();
   private readonly texts = new Map<string, Promise<string>>();
   private readonly bytesOf = new Map<MemoryKind, number>();
+  private nothing: Tensor | undefined;
   private readonly mirrors = new Map<string, WeakMap<GPUBuffer, GPUBuffer>>();
   /** Held for good: collecting Dawn's instance while a device of it lives ends the process. */
   readonly gpu: GPU;
@@ -68,6 +73,7 @@ export class Device {
     this.gpu = options.gpu;
     this.adapter = options.adapter;
     this.debug = options.debug ?? 0;
+    this.bindingBytes = Math.min(options.bindingBytes ?? Number.POSITIVE_INFINITY, raw.limits.maxStorageBufferBindingSize);
     this.forced = new Map(
       (options.force ?? "")
         .split(",")
@@ -131,11 +137,57 @@ export class Device {
   /** A stored tensor, zero or filled with `data`. */
   tensor(shape: readonly number[], options: { dtype?: DType; name?: string; kind?: MemoryKind; data?: TypedArray } = {}): Tensor {
     const { dtype = "f32", name = "tensor", kind = "other", data } = options;
-    const size = shape.reduce((a, b) => a * b, 1);
-    const buffer = this.allocate(size * dtypeBytes[dtype], kind, name);
+    const buffer = this.allocate(storedBytes(shape, dtype), kind, name);
     const t = new Tensor(shape, dtype, name, { storage: { buffer, offset: 0 } });
     if (data) this.write(t, data);
     return t;
+  }
+
+  /**
+   * A frozen matrix (rows, columns) in any stored type, to be filled with `upload`. int8 and int4 get a second tensor with one f32 scale for
+   * every `groupSize` (a power of two) values of a row.
+   */
+  matrix(shape: readonly [number, number], options: { dtype: DType; name: string; groupSize?: number }): Tensor {
+    const { dtype, name, groupSize = 0 } = options;
+    const buffer = this.allocate(storedBytes(shape, dtype), "weights", name);
+    if (dtype !== "int8" && dtype !== "int4") return new Tensor(shape, dtype, name, { storage: { buffer, offset: 0 } });
+    if (!(groupSize >= 8) || 2 ** Math.round(Math.log2(groupSize)) !== groupSize)
+      throw new WorldlineError(`${name}: the group size is ${groupSize}; a power of two from 8 up is needed`);
+    const scales = this.tensor([shape[0], Math.ceil(shape[1] / groupSize)], { name: `${name} scales`, kind: "weights" });
+    return new Tensor(shape, dtype, name, { storage: { buffer, offset: 0 }, quantized: { scales, group: Math.log2(groupSize) } });
+  }
+
+  /** The rows of a matrix as ranges that one launch can bind; the matrix itself where it fits. */
+  rowRanges(t: Tensor): readonly RowRange[] {
+    const scales = t.quantized?.scales;
+    const most = this.bindingBytes;
+    if (!t.storage || (t.bytes <= most && (scales?.bytes ?? 0) <= most)) return [{ first: 0, tensor: t }];
+    const [rows, columns] = rowsOf(t);
+    const rowBytes = [t.bytes / rows, ...(scales ? [scales.bytes / rows] : [])];
+    const aligned = this.raw.limits.minStorageBufferOffsetAlignment;
+    let unit = 4;
+    while (rowBytes.some((b) => (b * unit) % aligned !== 0)) unit *= 2;
+    const count = Math.floor(most / Math.max(...rowBytes) / unit) * unit;
+    if (count === 0)
+      throw new WorldlineError(`${t.name} (${t.shape.join(", ")}): not even ${unit} of its rows fit a binding of ${most} bytes`);
+    return Array.from({ length: Math.ceil(rows / count) }, (_, i) => {
+      const first = i * count;
+      return { first, tensor: t.reshape(rows, columns).rows(first, Math.min(count, rows - first)) };
+    });
+  }
+
+  /** A tensor to bind where a launch reads nothing. */
+  get unread(): Tensor {
+    return (this.nothing ??= this.tensor([4], { name: "unread" }));
+  }
+
+  /** Copies bytes as they are stored into a stored tensor, from byte `at` (a multiple of four) on. */
+  upload(t: Tensor, at: number, bytes: Uint8Array): void {
+    this.alive();
+    if (at % 4 !== 0 || at + bytes.byteLength > align(t.bytes, 4))
+      throw new WorldlineError(`upload: bytes ${at} to ${at + bytes.byteLength} do not fit ${t.name}, which has ${t.bytes}`);
+    const { buffer, offset } = stored(t);
+    writeBytes(this.raw.queue, buffer, offset + at, bytes);
   }
 
   /** Several stored f32 tensors side by side in one buffer, so that one launch can walk over all of them. */
@@ -177,7 +229,7 @@ export class Device {
   /** Reads ranges of buffers; see `read`. */
   async readRanges(ranges: readonly (Storage & { dtype: DType; size: number })[]): Promise<(Float32Array | Uint32Array)[]> {
     this.alive();
-    const lengths = ranges.map((r) => align(r.size * dtypeBytes[r.dtype], 4));
+    const lengths = ranges.map((r) => align(storedBytes([r.size], r.dtype), 4));
     const total = lengths.reduce((a, b) => a + align(b, 8), 0);
     const staging = this.raw.createBuffer({ size: total, usage: GPU_BUFFER.MAP_READ | GPU_BUFFER.COPY_DST, label: "readback" });
     const encoder = this.raw.createCommandEncoder({ label: "readback" });
@@ -253,7 +305,8 @@ export class Device {
   async shaderText(choice: Choice): Promise<string> {
     const { variant } = choice;
     const main = await this.text(variant.source);
-    const libs = await Promise.all((variant.lib ?? []).map((name) => this.text(new URL(`../kernels/lib/${name}.wgsl`, import.meta.url))));
+    const names = (variant.lib ?? []).map((name) => name.replace(/\{(\w+)\}/, (_, binding: string) => choice.dtypes[binding]));
+    const libs = await Promise.all(names.map((name) => this.text(new URL(`../kernels/lib/${name}.wgsl`, import.meta.url))));
     return assembleShader(choice, main, libs);
   }
 
@@ -327,7 +380,7 @@ export function stored(t: Tensor): Storage {
 }
 
 /** queue.writeBuffer with the length padded to 4 bytes. */
-export function writeBytes(queue: GPUQueue, buffer: GPUBuffer, offset: number, data: TypedArray): void {
+export function writeBytes(queue: GPUQueue, buffer: GPUBuffer, offset: number, data: TypedArray | Uint8Array): void {
   if (data.byteLength % 4 === 0) queue.writeBuffer(buffer, offset, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
   else {
     const padded = new Uint8Array(align(data.byteLength, 4));

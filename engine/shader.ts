@@ -10,8 +10,8 @@ export function assembleShader(choice: Choice, main: string, libs: readonly stri
   for (const [binding, dtype] of Object.entries(choice.dtypes)) {
     const type = choice.kernel.types[binding];
     if (typeof type !== "object") continue;
-    if (dtype !== "f32") text = replaceLine(text, "alias", type.alias, dtype, choice.key);
-    if (dtype === "f16") halves.add(type.alias);
+    if (dtype === "f16") halves.add(binding);
+    if ("alias" in type && dtype !== "f32") text = replaceLine(text, "alias", type.alias, dtype, choice.key);
   }
   for (const [name, value] of Object.entries(choice.rebind)) text = replaceLine(text, "const", name, `${value}`, choice.key);
   if (halves.size && !/^\s*enable f16;/m.test(text)) text = `enable f16; ${text}`;

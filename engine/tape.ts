@@ -97,7 +97,7 @@ export class Tape {
 
   /** A view of a stored tensor (a parameter, a cache) as an activation of this tape, so that ops accept it first. */
   bring(t: Tensor): Tensor {
-    const view = new Tensor(t.shape, t.dtype, t.name, { storage: t.storage, tape: this, root: t });
+    const view = new Tensor(t.shape, t.dtype, t.name, { storage: t.storage, tape: this, root: t, quantized: t.quantized });
     view.trainable = t.trainable;
     return view;
   }
@@ -174,6 +174,10 @@ export class Tape {
     const known = this.gradients.get(t.root);
     if (known) return { tensor: known.reshape(...t.shape), acc: 1 };
     const { root } = t;
+    if (root.trainable && root.dtype !== "f32")
+      throw new WorldlineError(
+        `${root.name} is stored as ${root.dtype} and cannot be trained; load the model as f32, or train adapters beside it`,
+      );
     const fresh = root.trainable ? this.device.mirror(root, "gradients", "gradients") : this.empty(root.shape, "f32", `d ${root.name}`);
     this.gradients.set(root, fresh);
     return { tensor: fresh.reshape(...t.shape), acc: root.trainable && this.accumulate ? 1 : 0 };

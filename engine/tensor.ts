@@ -1,6 +1,6 @@
 // A tensor: shape, dtype, name and where its bytes are. Always contiguous and row-major. An activation belongs to a tape and gets its
 // memory when the tape becomes a plan; a parameter or cache has memory from the start and belongs to no tape.
-import { type DType, dtypeBytes } from "../kernels/kernel.ts";
+import { type DType, storedBytes } from "../kernels/kernel.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Tape } from "./tape.ts";
 
@@ -8,6 +8,18 @@ import type { Tape } from "./tape.ts";
 export interface Storage {
   readonly buffer: GPUBuffer;
   readonly offset: number;
+}
+
+/** Rows from `first` on of a matrix, as a tensor of their own that shares its bytes. */
+export interface RowRange {
+  readonly first: number;
+  readonly tensor: Tensor;
+}
+
+/** What int8 and int4 values need to become numbers: a scale for every 2^group neighbours of a row, (rows, groups). */
+export interface Quantized {
+  readonly scales: Tensor;
+  readonly group: number;
 }
 
 export type TypedArray = Float32Array | Uint32Array | Uint16Array;
@@ -21,10 +33,17 @@ export class Tensor {
   private readonly owner: Tape | undefined;
   /** The tensor whose bytes these are (a reshape), or this one. */
   readonly root: Tensor;
+  /** Scales of int8 and int4. */
+  readonly quantized: Quantized | undefined;
   /** Whether an optimizer may change it; only for tensors with storage. */
   trainable = false;
 
-  constructor(shape: readonly number[], dtype: DType, name: string, place: { storage?: Storage; tape?: Tape; root?: Tensor }) {
+  constructor(
+    shape: readonly number[],
+    dtype: DType,
+    name: string,
+    place: { storage?: Storage; tape?: Tape; root?: Tensor; quantized?: Quantized },
+  ) {
     for (const n of shape) {
       if (!Number.isInteger(n) || n < 1)
         throw new WorldlineError(`tensor ${name}: shape (${shape.join(", ")}) needs whole numbers of at least 1`);
@@ -34,6 +53,7 @@ export class Tensor {
     this.name = name;
     this.storage = place.storage;
     this.owner = place.tape;
+    this.quantized = place.quantized;
     this.root = place.root?.root ?? this;
   }
 
@@ -42,8 +62,9 @@ export class Tensor {
     return this.shape.reduce((a, b) => a * b, 1);
   }
 
+  /** Bytes of the values, without scales. */
   get bytes(): number {
-    return this.size * dtypeBytes[this.dtype];
+    return storedBytes(this.shape, this.dtype);
   }
 
   /** The tape that records this activation. */
@@ -63,7 +84,22 @@ export class Tensor {
         `reshape: ${this.name} (${this.shape.join(", ")}) has ${this.size} values, (${shape.join(", ")}) needs another number`,
       );
     }
-    const t = new Tensor(shape, this.dtype, this.name, { storage: this.storage, tape: this.owner, root: this });
+    const { dtype, name, storage, owner, quantized } = this;
+    const t = new Tensor(shape, dtype, name, { storage, tape: owner, root: this, quantized });
+    t.trainable = this.trainable;
+    return t;
+  }
+
+  /** Rows first ... first + count - 1 of a stored matrix. */
+  rows(first: number, count: number): Tensor {
+    const { dtype, name, storage, owner, quantized } = this;
+    const at = storage && { buffer: storage.buffer, offset: storage.offset + (this.bytes / this.shape[0]) * first };
+    const t = new Tensor([count, ...this.shape.slice(1)], dtype, name, {
+      storage: at,
+      tape: owner,
+      root: this,
+      ...(quantized ? { quantized: { scales: quantized.scales.rows(first, count), group: quantized.group } } : {}),
+    });
     t.trainable = this.trainable;
     return t;
   }
@@ -112,16 +148,34 @@ export function fromHalf(bits: number): number {
   return sign * (1 + m / 1024) * 2 ** (e - 15);
 }
 
-/** Host numbers as the bytes of a dtype. f16 takes a Float32Array (rounded) or raw bits as Uint16Array. */
+/** Rounds to the nearest bfloat16 (ties to even, NaN kept) and returns its 16 bits. */
+export function toBfloat(value: number): number {
+  scratchF32[0] = value;
+  const x = scratchU32[0];
+  if ((x & 0x7fffffff) > 0x7f800000) return (x >>> 16) | 0x40;
+  return ((x + 0x7fff + ((x >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+/** The number that 16 bfloat16 bits stand for. */
+export function fromBfloat(bits: number): number {
+  scratchU32[0] = bits << 16;
+  return scratchF32[0];
+}
+
+/** Host numbers as the bytes of a dtype. f16 and bf16 take a Float32Array (rounded) or raw bits as Uint16Array. */
 export function encode(data: TypedArray, dtype: DType): Float32Array | Uint32Array | Uint16Array {
   if (dtype === "u32") return data instanceof Uint32Array ? data : Uint32Array.from(data);
   if (dtype === "f32") return data instanceof Float32Array ? data : Float32Array.from(data);
-  return data instanceof Uint16Array ? data : Uint16Array.from(data, toHalf);
+  if (dtype === "int8" || dtype === "int4")
+    throw new WorldlineError(`numbers cannot be written as ${dtype} without their scales; quantise them and upload both`);
+  return data instanceof Uint16Array ? data : Uint16Array.from(data, dtype === "f16" ? toHalf : toBfloat);
 }
 
-/** Bytes of a dtype as host numbers; f16 is widened. */
+/** Bytes of a dtype as host numbers; f16 and bf16 are widened. */
 export function decode(bytes: ArrayBuffer, dtype: DType, size: number): Float32Array | Uint32Array {
   if (dtype === "u32") return new Uint32Array(bytes, 0, size);
   if (dtype === "f32") return new Float32Array(bytes, 0, size);
-  return Float32Array.from(new Uint16Array(bytes, 0, size), fromHalf);
+  if (dtype === "int8" || dtype === "int4")
+    throw new WorldlineError(`${dtype} values are not numbers without their scales; read them from the checkpoint instead`);
+  return Float32Array.from(new Uint16Array(bytes, 0, size), dtype === "f16" ? fromHalf : fromBfloat);
 }

@@ -1,13 +1,25 @@
 // What a kernel is: typed data beside its shader. A description names the buffers and numbers of one WGSL file, how many workgroups
 // it needs, and which faster variants may stand in for it; it has no behaviour. Bindings are numbered reads, then writes, then Params.
 
-export type DType = "f32" | "f16" | "u32";
+/** bf16: two to a u32. int8 and int4: four and eight to a u32, rows begin on a word, one scale per group of a row (weights/quantize.ts). */
+export type DType = "f32" | "f16" | "bf16" | "int8" | "int4" | "u32";
 export type ScalarType = "u32" | "i32" | "f32";
 export type Grid = readonly [x: number, y?: number, z?: number];
 export type Numbers = Record<string, number>;
 
-/** Bytes of one element. */
-export const dtypeBytes: Record<DType, number> = { f32: 4, f16: 2, u32: 4 };
+/** Bytes of one element, without the scales of int8 and int4. */
+export const dtypeBytes: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, int8: 1, int4: 0.5, u32: 4 };
+
+/** Types in which a matrix can be stored; kernels/lib has access to each in stored_<dtype>.wgsl. */
+export const storedTypes = ["f32", "f16", "bf16", "int8", "int4"] as const;
+
+/** Bytes of a row-major tensor without its scales: rows of int8 and int4 are filled up to whole words. */
+export function storedBytes(shape: readonly number[], dtype: DType): number {
+  const columns = shape[shape.length - 1];
+  const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  const bytes = columns * dtypeBytes[dtype];
+  return rows * (dtype === "int8" || dtype === "int4" ? Math.ceil(bytes / 4) * 4 : bytes);
+}
 
 /** What a variant may ask of the adapter. `lanes` is the subgroup size where it is fixed, else 0. */
 export interface Capabilities {
@@ -19,14 +31,20 @@ export interface Capabilities {
   readonly software: boolean;
 }
 
-/** Element type of one binding. A string is fixed; otherwise the shader's `alias` of that name is rebound to the bound tensor's type. */
-export type ElementType = DType | { readonly alias: string; readonly dtypes: readonly DType[] };
+/**
+ * Element type of one binding. A string is fixed; with `alias` the shader's alias of that name is rebound to the bound tensor's type; with
+ * `stored` the binding is read through the functions of kernels/lib/stored_<dtype>.wgsl, which a variant names in its `lib`.
+ */
+export type ElementType =
+  | DType
+  | { readonly alias: string; readonly dtypes: readonly DType[] }
+  | { readonly stored: true; readonly dtypes: readonly DType[] };
 
 /** One shader that computes the kernel. */
 export interface Variant<P extends string = string> {
   readonly name: string;
   readonly source: URL;
-  /** Helper files of kernels/lib, without ".wgsl". */
+  /** Helper files of kernels/lib, without ".wgsl"; "{b}" in a name stands for the dtype bound to b. */
   readonly lib?: readonly string[];
   /** Features the adapter must have: "subgroups", "shader-f16". */
   readonly needs?: readonly string[];
@@ -103,6 +121,8 @@ export interface Check {
   readonly reference: (c: Numbers, inputs: Values) => Results;
   /** Largest |got - want| / (|want| + rms(want)) by the widest-rounding dtype bound; integer outputs must be equal. */
   readonly tolerance: { readonly f32: number; readonly f16?: number };
+  /** Matrices that may be stored as int8 or int4: by binding, that of its scales and the columns of a row. The case's `group` is log2 of a group. */
+  readonly quantized?: Readonly<Record<string, { readonly scales: string; readonly columns: (c: Numbers) => number }>>;
   /** Element types to run besides all-f32, by binding. */
   readonly dtypes?: readonly Readonly<Record<string, DType>>[];
   readonly flops?: (c: Numbers) => number;

@@ -19,7 +19,7 @@ for (const { name, check } of checks) {
           try {
             await runCase(device, check, c, dtypes, variant);
           } catch (cause) {
-            const types = Object.values(dtypes).includes("f16") ? ` ${JSON.stringify(dtypes)}` : "";
+            const types = Object.values(dtypes).some((d) => d !== "f32" && d !== "u32") ? ` ${JSON.stringify(dtypes)}` : "";
             throw new Error(`${name}:${variant.name}${types}: ${(cause as Error).message}\n    rerun: npm test -- ${name}:${caseName(c)}`);
           }
         }

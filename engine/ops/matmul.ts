@@ -18,7 +18,10 @@ export interface LinearOptions {
   readonly name?: string;
 }
 
-/** x W^T (+ bias) (+ residual): x (..., K), w (N, K) -> (..., N). x, w, bias and residual may be stored as f16. */
+/**
+ * x W^T (+ bias) (+ residual): x (..., K), w (N, K) -> (..., N). x, bias and residual may be f16; w may be stored in any type and be larger than
+ * one binding. The gradient of x goes through any stored type, that of w needs f32.
+ */
 export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tensor {
   const { bias, residual, dtype = "f32", name = "linear" } = options;
   const [M, K] = rowsOf(x);
@@ -40,7 +43,10 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
     const dx = tape.into(x);
     if (dx) multiply(tape, { a: dy, b: w, y: dx.tensor }, { M, N: K, K: N, acc: dx.acc });
     const dw = tape.into(w);
-    if (dw) multiply(tape, { a: dy, b: x, y: dw.tensor }, { M: N, N: K, K: M, transA: 1, acc: dw.acc });
+    for (const { first, tensor } of dw ? tape.device.rowRanges(dw.tensor) : []) {
+      const block = { strideA: N, startA: first };
+      multiply(tape, { a: dy, b: x, y: tensor }, { M: tensor.shape[0], N: K, K: M, transA: 1, acc: dw!.acc, ...block });
+    }
     const db = bias && tape.into(bias);
     if (db) tape.launch(columnSum, { x: dy, y: db.tensor }, { rows: M, C: N, acc: db.acc });
     const dr = residual && tape.into(residual);
@@ -89,13 +95,47 @@ interface Operands {
   readonly residual?: Tensor;
 }
 
-/** One product; where there is no bias or residual, b and a take their bindings unread. */
-export function multiply(
-  tape: Tape,
-  { a, b, y, bias, residual }: Operands,
-  sizes: { M: number; N: number; K: number; transA?: number; transB?: number; acc?: 0 | 1 },
-): void {
-  const { transA = 0, transB = 0, acc = 0, ...mnk } = sizes;
-  const flags = { hasBias: bias ? 1 : 0, hasResidual: residual ? 1 : 0 };
-  tape.launch(product, { a, b, y, bias: bias ?? b, residual: residual ?? a }, { ...mnk, transA, transB, acc, ...flags });
+interface Sizes {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly transA?: number;
+  readonly transB?: number;
+  readonly acc?: 0 | 1;
+  /** a as a block of columns of a wider matrix: its row length and the block's first column. */
+  readonly strideA?: number;
+  readonly startA?: number;
+}
+
+/**
+ * One product. A b that is larger than one binding is read in row ranges: where it is transposed each makes a block of columns of y, else
+ * each adds the part of the sum over its rows.
+ */
+export function multiply(tape: Tape, { a, b, y, bias, residual }: Operands, sizes: Sizes): void {
+  const { M, N, K, transA = 0, transB = 0, acc = 0, strideA = transA ? M : K, startA = 0 } = sizes;
+  const { unread } = tape.device;
+  for (const { first, tensor } of tape.device.rowRanges(b)) {
+    const [rows] = rowsOf(tensor);
+    const { scales = unread, group = 0 } = tensor.quantized ?? {};
+    const begins = transB === 1 || first === 0;
+    const part = transB
+      ? { N: rows, K, startA, startY: first }
+      : { N, K: rows, startA: startA + first * (transA ? strideA : 1), startY: 0 };
+    tape.launch(
+      product,
+      { a, b: tensor, scales, y, bias: bias ?? unread, residual: residual ?? unread },
+      {
+        ...part,
+        M,
+        transA,
+        transB,
+        acc: begins ? acc : 1,
+        hasBias: bias && begins ? 1 : 0,
+        hasResidual: residual && begins ? 1 : 0,
+        strideA,
+        strideY: N,
+        group,
+      },
+    );
+  }
 }

@@ -1,11 +1,11 @@
 // Vector quantisation (van den Oord and others, arXiv 1711.00937): the nearest codebook entry, its straight-through gradient, and the
 // squared-difference loss whose two stopped forms train encoder and codebook: mse(z, e, stop e) and mse(e, z, stop z).
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
-import { gather } from "../../kernels/embedding/embedding.ts";
 import { mse as mean, mseDx, msePart, mseParts } from "../../kernels/mse/mse.ts";
 import { nearestCode as nearest } from "../../kernels/nearest_code/nearest_code.ts";
 import { ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { launchGather } from "./embedding.ts";
 
 /** The first code with the smallest squared distance to each row: z (..., D), codebook (E, D) -> u32 (...). No gradient. */
 export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
@@ -24,9 +24,8 @@ export function nearestCode(z: Tensor, codebook: Tensor): Tensor {
 export function quantize(z: Tensor, codebook: Tensor): { codes: Tensor; quantized: Tensor } {
   const { tape } = z;
   const codes = nearestCode(z, codebook);
-  const [V, C] = codebook.shape;
   const quantized = tape.empty(z.shape, "f32", "quantized");
-  tape.launch(gather, { table: codebook, ids: codes, y: quantized }, { rows: codes.size, C, V });
+  launchGather(tape, codebook, codes, quantized);
   tape.onBackward(quantized, [z], () => {
     const dz = tape.into(z);
     if (dz) tape.launch(accumulate, { x: tape.grad(quantized), y: dz.tensor }, { n: z.size, scale: 1, acc: dz.acc });

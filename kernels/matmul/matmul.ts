@@ -1,13 +1,29 @@
 // y = op(a) op(b) with bias, residual or accumulation added: every product of matrices that a transformer needs, forward and backward.
-// `bias` and `residual` must be bound; where hasBias or hasResidual is 0 any tensor will do (the op binds b and a).
-import { grid2d, kernel } from "../kernel.ts";
+// b may be stored in any type (weights/quantize.ts) and its binding may hold a range of its rows: y, or op(a), is then a block of columns of a
+// wider matrix. Where there are no scales, bias or residual, any tensor will do in their place.
+import { grid2d, kernel, storedTypes } from "../kernel.ts";
 
 const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
 
-type Sizes = Record<"M" | "N" | "K" | "transA" | "transB" | "acc" | "hasBias" | "hasResidual", number>;
+type Name =
+  | "M"
+  | "N"
+  | "K"
+  | "transA"
+  | "transB"
+  | "acc"
+  | "hasBias"
+  | "hasResidual"
+  | "strideA"
+  | "startA"
+  | "strideY"
+  | "startY"
+  | "group";
+type Sizes = Record<Name, number>;
 
 /** Whether rows of both operands can be read as vec4 and N columns written so. */
-const aligned = ({ M, N, K, transA, transB }: Sizes) => N % 4 === 0 && (transA ? M % 4 === 0 : K % 4 === 0) && (!transB || K % 4 === 0);
+const aligned = ({ M, N, K, transA, transB, strideA, startA, strideY, startY }: Sizes) =>
+  [N, transA ? M : K, transB ? K : N, strideA, startA, strideY, startY].every((n) => n % 4 === 0);
 
 /** Rows of a register tile: 32 unless there are fewer. */
 const tileRows = ({ M }: Sizes) => (M <= 8 ? 8 : M <= 16 ? 16 : 32);
@@ -15,18 +31,39 @@ const tileRows = ({ M }: Sizes) => (M <= 8 ? 8 : M <= 16 ? 16 : 32);
 export const matmul = kernel({
   name: "matmul",
   source: new URL("./matmul.wgsl", import.meta.url),
-  lib: ["grid"],
-  reads: ["a", "b", "bias", "residual"],
+  lib: ["grid", "stored_{b}"],
+  reads: ["a", "b", "scales", "bias", "residual"],
   writes: ["y"],
-  params: { M: "u32", N: "u32", K: "u32", transA: "u32", transB: "u32", acc: "u32", hasBias: "u32", hasResidual: "u32" },
-  types: { a: half("AT"), b: half("BT"), bias: half("CT"), residual: half("RT"), y: half("YT") },
+  params: {
+    M: "u32",
+    N: "u32",
+    K: "u32",
+    transA: "u32",
+    transB: "u32",
+    acc: "u32",
+    hasBias: "u32",
+    hasResidual: "u32",
+    strideA: "u32",
+    startA: "u32",
+    strideY: "u32",
+    startY: "u32",
+    group: "u32",
+  },
+  types: {
+    a: half("AT"),
+    b: { stored: true, dtypes: storedTypes },
+    scales: half("ST"),
+    bias: half("CT"),
+    residual: half("RT"),
+    y: half("YT"),
+  },
   consts: { WG: 64 },
   grid: ({ M, N }, { WG }) => grid2d(Math.ceil((M * N) / WG)),
   variants: [
     {
       name: "gemv",
       source: new URL("./gemv.wgsl", import.meta.url),
-      lib: ["grid"],
+      lib: ["grid", "stored_{b}"],
       needs: ["subgroups"],
       when: (p, { lanes }) => lanes >= 4 && p.M <= 4 && p.transA === 0 && p.transB === 1 && aligned(p),
       consts: (_, { lanes }) => ({ WG: lanes }),
@@ -36,6 +73,7 @@ export const matmul = kernel({
     {
       name: "tile",
       source: new URL("./tile.wgsl", import.meta.url),
+      lib: ["stored_{b}"],
       needs: ["subgroups"],
       when: (p, { lanes }) => lanes >= 4 && lanes <= 16 && aligned(p) && p.M <= 65535 * 8 && p.N <= 65535 * 16,
       consts: ({ transA, transB }, { lanes }) => ({ TRANS_A: transA, TRANS_B: transB, WG: lanes }),
@@ -45,6 +83,7 @@ export const matmul = kernel({
     {
       name: "shared",
       source: new URL("./shared.wgsl", import.meta.url),
+      lib: ["stored_{b}"],
       when: ({ M, N }, { maxInvocations }) => maxInvocations >= 256 && M <= 65535 * 64 && N <= 65535 * 64,
       consts: ({ transA, transB }) => ({ TRANS_A: transA, TRANS_B: transB }),
       grid: ({ M, N }) => [Math.ceil(M / 64), Math.ceil(N / 64)],

@@ -2,17 +2,21 @@
 // and b of depth 16 that it copies to workgroup memory. Neighbouring invocations read neighbouring elements whichever way an operand is
 // stored. Any sizes.
 alias AT = f32;
-alias BT = f32;
+alias ST = f32;
 alias CT = f32;
 alias RT = f32;
 alias YT = f32;
-struct Params { M: u32, N: u32, K: u32, transA: u32, transB: u32, acc: u32, hasBias: u32, hasResidual: u32 }
+struct Params {
+  M: u32, N: u32, K: u32, transA: u32, transB: u32, acc: u32, hasBias: u32, hasResidual: u32,
+  strideA: u32, startA: u32, strideY: u32, startY: u32, group: u32,
+}
 @group(0) @binding(0) var<storage, read> a: array<AT>;
-@group(0) @binding(1) var<storage, read> b: array<BT>;
-@group(0) @binding(2) var<storage, read> bias: array<CT>;
-@group(0) @binding(3) var<storage, read> residual: array<RT>;
-@group(0) @binding(4) var<storage, read_write> y: array<YT>;
-@group(0) @binding(5) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> stored: array<Stored4>;
+@group(0) @binding(2) var<storage, read> scales: array<ST>;
+@group(0) @binding(3) var<storage, read> bias: array<CT>;
+@group(0) @binding(4) var<storage, read> residual: array<RT>;
+@group(0) @binding(5) var<storage, read_write> y: array<YT>;
+@group(0) @binding(6) var<uniform> p: Params;
 const TILE = 64u;
 const DEPTH = 16u;
 override TRANS_A = 0u;
@@ -37,13 +41,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
       let m = top + forA.x;
       let kA = k0 + forA.y;
       var x = 0.0;
-      if (m < p.M && kA < p.K) { x = f32(a[select(m * p.K + kA, kA * p.M + m, TRANS_A == 1u)]); }
+      if (m < p.M && kA < p.K) { x = f32(a[p.startA + select(m * p.strideA + kA, kA * p.strideA + m, TRANS_A == 1u)]); }
       pieceA[forA.y][forA.x / 4u][forA.x % 4u] = x;
       let forB = place(i, TRANS_B == 1u);
       let n = left + forB.x;
       let kB = k0 + forB.y;
       var w = 0.0;
-      if (n < p.N && kB < p.K) { w = f32(b[select(kB * p.N + n, n * p.K + kB, TRANS_B == 1u)]); }
+      if (n < p.N && kB < p.K) { w = stored1(select(kB, n, TRANS_B == 1u), select(n, kB, TRANS_B == 1u), select(p.N, p.K, TRANS_B == 1u), p.group); }
       pieceB[forB.y][forB.x / 4u][forB.x % 4u] = w;
     }
     workgroupBarrier();
@@ -62,9 +66,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
       let m = top + id.y * 4u + r;
       let n = left + id.x * 4u + c;
       if (m < p.M && n < p.N) {
-        let i = m * p.N + n;
+        let i = m * p.strideY + p.startY + n;
         var sum = sums[r][c];
-        if (p.hasBias == 1u) { sum += f32(bias[n]); }
+        if (p.hasBias == 1u) { sum += f32(bias[p.startY + n]); }
         if (p.hasResidual == 1u) { sum += f32(residual[i]); }
         if (p.acc == 1u) { sum += f32(y[i]); }
         y[i] = YT(sum);

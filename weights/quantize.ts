@@ -1,0 +1,136 @@
+// int8 and int4 matrices: group-wise, symmetric, along a row (the inputs of a linear layer). 2^k neighbours of a row share one f32 scale;
+// value = (bits - 128) scale for int8, (bits - 8) scale for int4. Layout, on the device and in files alike: unsigned bits, four or eight to a
+// little-endian 32-bit word, the first in the low bits, each row from a word on; scales (rows, ceil(columns / group size)) apart. A group's
+// scale is the largest size / 127 for int8; for int4 it is the best of a few by squared error, each refitted by least squares.
+
+import { WorldlineError } from "../engine/errors.ts";
+
+export interface Scheme {
+  readonly bits: 4 | 8;
+  /** Values that share a scale: a power of two from 8 up. */
+  readonly groupSize: number;
+}
+
+/** Bytes of a row of bits: whole words. */
+export function rowBytes(columns: number, bits: 4 | 8): number {
+  return Math.ceil((columns * bits) / 32) * 4;
+}
+
+/** Scales of a row. */
+export function rowGroups(columns: number, groupSize: number): number {
+  return Math.ceil(columns / groupSize);
+}
+
+/** Throws where no kernel could read the scheme. */
+export function checkScheme({ bits, groupSize }: Scheme, where: string): void {
+  if (bits !== 4 && bits !== 8) throw new WorldlineError(`${where}: ${bits} bits a weight are not known; 4 and 8 are`);
+  if (!(groupSize >= 8 && groupSize <= 65536 && 2 ** Math.round(Math.log2(groupSize)) === groupSize))
+    throw new WorldlineError(`${where}: the group size is ${groupSize}; a power of two from 8 to 65536 is needed`);
+}
+
+/**
+ * Quantises whole rows of `columns` values. Fills `bits` (rows x rowBytes) and `scales` (rows x rowGroups). Throws, naming `name`, where a
+ * value is not finite.
+ */
+export function quantizeRows(
+  values: Float32Array,
+  columns: number,
+  scheme: Scheme,
+  out: { readonly bits: Uint8Array; readonly scales: Float32Array },
+  name = "tensor",
+): void {
+  const { groupSize } = scheme;
+  const rows = values.length / columns;
+  const stride = rowBytes(columns, scheme.bits);
+  const groups = rowGroups(columns, groupSize);
+  const whole = scheme.bits === 8 ? scaleOf8 : scaleOf4;
+  const put = scheme.bits === 8 ? pack8 : pack4;
+  for (let r = 0; r < rows; r++) {
+    const end = (r + 1) * columns;
+    for (let g = 0; g < groups; g++) {
+      const from = r * columns + g * groupSize;
+      const to = Math.min(from + groupSize, end);
+      const scale = Math.fround(whole(values, from, to));
+      if (!Number.isFinite(scale))
+        throw new WorldlineError(`${name}: row ${r} holds a value that is not finite; such a tensor cannot be quantised`);
+      out.scales[r * groups + g] = scale;
+      put(values, from, to, scale === 0 ? 0 : 1 / scale, out.bits, r * stride + (g * groupSize * scheme.bits) / 8);
+    }
+  }
+}
+
+/** The numbers that quantised rows stand for. */
+export function dequantizeRows(bits: Uint8Array, scales: Float32Array, columns: number, { bits: width, groupSize }: Scheme): Float32Array {
+  const stride = rowBytes(columns, width);
+  const groups = rowGroups(columns, groupSize);
+  const rows = bits.length / stride;
+  const out = new Float32Array(rows * columns);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) {
+      const byte = bits[r * stride + ((c * width) >> 3)];
+      const q = width === 8 ? byte - 128 : ((byte >> ((c & 1) * 4)) & 15) - 8;
+      out[r * columns + c] = q * scales[r * groups + Math.floor(c / groupSize)];
+    }
+  }
+  return out;
+}
+
+function scaleOf8(v: Float32Array, from: number, to: number): number {
+  let most = 0;
+  for (let i = from; i < to; i++) {
+    const size = Math.abs(v[i]);
+    if (!(size <= most)) most = size;
+  }
+  return most / 127;
+}
+
+/** Levels that the largest value of a group may fall on: -8 uses all sixteen, 7 has none to spare, the others clip it a little. */
+const levels = [-8, -8.7, -7.4, 7];
+
+function scaleOf4(v: Float32Array, from: number, to: number): number {
+  let largest = 0;
+  let most = 0;
+  for (let i = from; i < to; i++) {
+    const size = Math.abs(v[i]);
+    if (!(size <= most)) {
+      most = size;
+      largest = v[i];
+    }
+  }
+  if (most === 0 || !Number.isFinite(most)) return most;
+  let best = 0;
+  let gained = -1;
+  for (const level of levels) {
+    const inverse = level / largest;
+    if (!Number.isFinite(inverse)) return 0;
+    let vq = 0;
+    let qq = 0;
+    for (let i = from; i < to; i++) {
+      const q = nearest(v[i] * inverse, -8, 7);
+      vq += v[i] * q;
+      qq += q * q;
+    }
+    // With the scale vq / qq the squared error is sum v^2 - vq^2 / qq.
+    const gain = qq > 0 ? (vq * vq) / qq : 0;
+    if (gain > gained) {
+      gained = gain;
+      best = qq > 0 ? vq / qq : 0;
+    }
+  }
+  return best;
+}
+
+function nearest(x: number, low: number, high: number): number {
+  return Math.max(low, Math.min(high, Math.round(x)));
+}
+
+function pack8(v: Float32Array, from: number, to: number, inverse: number, bits: Uint8Array, at: number): void {
+  for (let i = from; i < to; i++) bits[at + i - from] = nearest(v[i] * inverse, -128, 127) + 128;
+}
+
+function pack4(v: Float32Array, from: number, to: number, inverse: number, bits: Uint8Array, at: number): void {
+  for (let i = from, b = at; i < to; i += 2, b++) {
+    const low = nearest(v[i] * inverse, -8, 7) + 8;
+    bits[b] = low | (i + 1 < to ? (nearest(v[i + 1] * inverse, -8, 7) + 8) << 4 : 0);
+  }
+}
