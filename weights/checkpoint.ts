@@ -3,7 +3,8 @@
 
 import { WorldlineError } from "../engine/errors.ts";
 import { type Dtype, toFloat32 } from "./dtypes.ts";
-import { openSafetensors, type Safetensors, saveSafetensors, type TensorData } from "./safetensors.ts";
+import { openSafetensors, type Safetensors, type TensorData } from "./safetensors.ts";
+import { saveShards } from "./safetensors_write.ts";
 import { isObject, quote, readJsonObject, type SourceFolder } from "./source.ts";
 
 /** A tensor of a checkpoint: which file holds it and what it is. */
@@ -127,7 +128,7 @@ function checkpointOf(name: string, config: Record<string, unknown>, { files, te
   };
 }
 
-/** What `saveCheckpoint` writes: config.json, model.safetensors, and further files by name (text, bytes, or a JSON value). */
+/** What `saveCheckpoint` writes: config.json, model.safetensors (or shards), and further files by name (text, bytes, or a JSON value). */
 export interface CheckpointContent {
   readonly config: Record<string, unknown>;
   readonly tensors: readonly TensorData[];
@@ -136,23 +137,23 @@ export interface CheckpointContent {
 
 /**
  * Writes a model folder through a temporary folder beside it. An existing folder is refused unless `overwrite` is set, and stays as it is
- * where anything fails. Tensors given as functions are made one at a time.
+ * where anything fails. Tensors given as functions are made one at a time. More than `shardBytes` become several files with an index.
  */
 export async function saveCheckpoint(
   folder: string,
   content: CheckpointContent,
-  options: { overwrite?: boolean; metadata?: Record<string, string> } = {},
+  options: { overwrite?: boolean; metadata?: Record<string, string>; shardBytes?: number } = {},
 ): Promise<void> {
   const { writeFileAtomic, writeFolderAtomic } = await import("./file_source.ts");
   const files: Record<string, string | Uint8Array | Record<string, unknown>> = { "config.json": content.config, ...content.files };
   for (const name of Object.keys(files)) {
-    if (name.includes("/") || name.includes("\\") || name === "" || name.startsWith(".") || name === "model.safetensors")
+    if (name.includes("/") || name.includes("\\") || name === "" || name.startsWith(".") || name.startsWith("model.safetensors"))
       throw new WorldlineError(
         `${folder}: a file named ${quote(name)} cannot be saved; give plain file names other than model.safetensors`,
       );
   }
   await writeFolderAtomic(folder, options.overwrite ?? false, async (temporary) => {
-    await saveSafetensors(`${temporary}/model.safetensors`, content.tensors, options.metadata);
+    await saveShards(temporary, content.tensors, options.shardBytes, options.metadata);
     for (const [name, value] of Object.entries(files)) await writeFileAtomic(`${temporary}/${name}`, [bytesOf(value)]);
   });
 }

@@ -28,6 +28,18 @@ export function isDtype(text: unknown): text is Dtype {
   return typeof text === "string" && Object.hasOwn(dtypeBytes, text);
 }
 
+/** True for a list of whole numbers from 0 up. */
+export function isShape(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+}
+
+/** Bytes of a tensor, or null where the number is beyond 2^53. */
+export function byteLength(shape: readonly number[], dtype: Dtype): number | null {
+  let bytes: number = dtypeBytes[dtype];
+  for (const n of shape) if (n !== 0 && !Number.isSafeInteger((bytes *= n))) return null;
+  return shape.includes(0) ? 0 : bytes;
+}
+
 /** Little-endian bytes of F32, F16, BF16 (exact) or F64 (rounded) values as float32. The result never shares memory with `bytes`. */
 export function toFloat32(bytes: Uint8Array, dtype: Dtype): Float32Array<ArrayBuffer> {
   const n = countOf(bytes, dtype);

@@ -2,14 +2,14 @@
 // data, row-major and little-endian, without holes. The reader trusts nothing in the header; tensors are read lazily by byte range.
 
 import { WorldlineError } from "../engine/errors.ts";
-import { type Dtype, dtypeBytes, isDtype } from "./dtypes.ts";
+import { byteLength, type Dtype, dtypeBytes, isDtype, isShape } from "./dtypes.ts";
 import { repeatedKey } from "./json_keys.ts";
+import { maxHeader } from "./safetensors_write.ts";
 import { type ByteSource, isObject, quote } from "./source.ts";
 
 export { type Dtype, dtypeBytes, type FloatDtype, fromFloat32, toFloat32, toIntegers } from "./dtypes.ts";
+export { saveSafetensors, type TensorData, writeSafetensors } from "./safetensors_write.ts";
 export { type ByteSource, memorySource } from "./source.ts";
-
-const maxHeader = 100_000_000;
 
 /** Where a tensor lies: byte range [begin, end) of the whole file. */
 export interface TensorInfo {
@@ -29,14 +29,6 @@ export interface Safetensors {
   /** Bytes [begin, end) of one tensor, counted from its own start. */
   readRange(name: string, begin: number, end: number): Promise<Uint8Array>;
   close(): Promise<void>;
-}
-
-/** A tensor to be written. `data` may be made on demand, so that only one tensor needs to be in memory. */
-export interface TensorData {
-  readonly name: string;
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  readonly data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
 }
 
 /**
@@ -144,8 +136,8 @@ function tensorInfo(tensor: string, entry: unknown, name: string, start: number,
   if (!isObject(entry)) throw refuse("has no record of dtype, shape and data_offsets; the file is damaged");
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isDtype(dtype)) throw refuse(`has dtype ${quote(dtype)}; known are ${Object.keys(dtypeBytes).join(", ")}`);
-  if (!isCounts(shape)) throw refuse(`has shape ${quote(shape)}; a list of whole numbers from 0 up is needed`);
-  if (!isCounts(offsets) || offsets.length !== 2)
+  if (!isShape(shape)) throw refuse(`has shape ${quote(shape)}; a list of whole numbers from 0 up is needed`);
+  if (!isShape(offsets) || offsets.length !== 2)
     throw refuse(`has data_offsets ${quote(offsets)}; two whole numbers [begin, end] are needed`);
   const bytes = byteLength(shape, dtype);
   if (bytes === null) throw refuse(`has shape ${quote(shape)}, more than any file can hold; the file is damaged`);
@@ -155,107 +147,4 @@ function tensorInfo(tensor: string, entry: unknown, name: string, start: number,
   if (end - begin !== bytes)
     throw refuse(`of shape ${quote(shape)} and dtype ${dtype} needs ${bytes} bytes but claims ${end - begin}; the file is damaged`);
   return { name: tensor, dtype, shape, begin: start + begin, end: start + end };
-}
-
-function isCounts(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
-}
-
-/** Bytes of a tensor, or null where the number is beyond 2^53. */
-function byteLength(shape: readonly number[], dtype: Dtype): number | null {
-  let bytes: number = dtypeBytes[dtype];
-  for (const n of shape) if (n !== 0 && !Number.isSafeInteger((bytes *= n))) return null;
-  return shape.includes(0) ? 0 : bytes;
-}
-
-/** The pieces of a file in writing order: length and header, then a function per tensor that gives its checked bytes. */
-function filePieces(
-  tensors: readonly TensorData[],
-  metadata: Record<string, string>,
-): { size: number; head: Uint8Array; bodies: (() => Promise<Uint8Array>)[] } {
-  const order = tensors.map((t) => ({ t, bytes: checkedBytes(t) })).sort((a, b) => dtypeBytes[b.t.dtype] - dtypeBytes[a.t.dtype]);
-  const offsets = new Map<string, [number, number]>();
-  let at = 0;
-  for (const { t, bytes } of order) {
-    if (t.name === "__metadata__")
-      throw new WorldlineError("a tensor is named __metadata__, which the safetensors format keeps for itself; rename it");
-    if (offsets.has(t.name)) throw new WorldlineError(`two tensors are named ${quote(t.name)}; names in a safetensors file must differ`);
-    offsets.set(t.name, [at, (at += bytes)]);
-  }
-  const entries = tensors.map(
-    (t) => `${JSON.stringify(t.name)}:${JSON.stringify({ dtype: t.dtype, shape: t.shape, data_offsets: offsets.get(t.name) })}`,
-  );
-  if (Object.keys(metadata).length > 0) entries.unshift(`"__metadata__":${JSON.stringify(metadata)}`);
-  const json = new TextEncoder().encode(`{${entries.join(",")}}`);
-  const length = Math.ceil(json.byteLength / 8) * 8;
-  if (length > maxHeader)
-    throw new WorldlineError(`the header would have ${length} bytes, at most ${maxHeader} are allowed; write fewer tensors per file`);
-  const head = new Uint8Array(8 + length).fill(0x20, 8);
-  new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
-  head.set(json, 8);
-  const bodies = order.map(
-    ({ t, bytes }) =>
-      async () =>
-        dataOf(t, bytes),
-  );
-  return { size: head.byteLength + at, head, bodies };
-}
-
-function checkedBytes(t: TensorData): number {
-  if (!isDtype(t.dtype))
-    throw new WorldlineError(`tensor ${quote(t.name)} has dtype ${quote(t.dtype)}; known are ${Object.keys(dtypeBytes).join(", ")}`);
-  const bytes = isCounts(t.shape) ? byteLength(t.shape, t.dtype) : null;
-  if (bytes === null)
-    throw new WorldlineError(`tensor ${quote(t.name)} has shape ${quote(t.shape)}; a list of whole numbers from 0 up is needed`);
-  if (t.data instanceof Uint8Array) checkLength(t, t.data.byteLength, bytes);
-  return bytes;
-}
-
-async function dataOf(t: TensorData, bytes: number): Promise<Uint8Array> {
-  const data = t.data instanceof Uint8Array ? t.data : await t.data();
-  checkLength(t, data.byteLength, bytes);
-  return data;
-}
-
-function checkLength(t: TensorData, given: number, needed: number): void {
-  if (given !== needed)
-    throw new WorldlineError(
-      `tensor ${quote(t.name)} of shape ${quote(t.shape)} and dtype ${t.dtype} needs ${needed} bytes, ${given} were given`,
-    );
-}
-
-/**
- * A whole safetensors file in memory. Header entries stand in the given order; data is laid out by falling element size (then as given), so
- * that every tensor is aligned. The default metadata is what the transformers library asks for.
- */
-export async function writeSafetensors(
-  tensors: readonly TensorData[],
-  metadata: Record<string, string> = { format: "pt" },
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { size, head, bodies } = filePieces(tensors, metadata);
-  const file = new Uint8Array(size);
-  file.set(head);
-  let at = head.byteLength;
-  for (const body of bodies) {
-    const data = await body();
-    file.set(data, at);
-    at += data.byteLength;
-  }
-  return file;
-}
-
-/** Writes a safetensors file tensor by tensor into a temporary file beside `path`, then renames it: the path never holds half a file. */
-export async function saveSafetensors(
-  path: string,
-  tensors: readonly TensorData[],
-  metadata: Record<string, string> = { format: "pt" },
-): Promise<void> {
-  const { head, bodies } = filePieces(tensors, metadata);
-  const { writeFileAtomic } = await import("./file_source.ts");
-  await writeFileAtomic(path, chunks(head, bodies));
-}
-
-async function* chunks(head: Uint8Array, bodies: (() => Promise<Uint8Array>)[]): AsyncGenerator<Uint8Array> {
-  yield head;
-  for (const body of bodies) yield await body();
 }
