@@ -23,6 +23,7 @@ const commands = [
   "inspect",
   "bench",
   "tokenize",
+  "convert",
 ];
 
 const program = new Command("worldline")

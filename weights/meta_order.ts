@@ -58,7 +58,8 @@ export function toMeta(tensors: readonly TensorStream[], config: ChameleonConfig
       const heads = headsOf(t.name, config);
       if (heads === 0) return { ...t, name };
       const { headDim: D } = config;
-      if (!t.name.includes("_norm.")) return changed(t, { name }, (bytes) => permuted(bytes, heads, D, config.hidden * dtypeBytes[t.dtype], false));
+      if (!t.name.includes("_norm."))
+        return changed(t, { name }, (bytes) => permuted(bytes, heads, D, config.hidden * dtypeBytes[t.dtype], false));
       const one = await sameRows(t, heads);
       const back = (bytes: Uint8Array) => permuted(bytes, heads, D, dtypeBytes[t.dtype], false);
       return one ? changed(t, { name, shape: [D] }, (b) => back(b).slice(0, b.byteLength / heads)) : changed(t, { name }, back);
@@ -84,7 +85,9 @@ function headsOf(name: string, { heads, kvHeads }: ChameleonConfig): number {
 function rowsOf(t: TensorStream, width: number, most: number): number {
   const rows = t.shape.reduce((a, b) => a * b, 1) / width;
   if (Number.isInteger(rows) && rows >= 1 && most % rows === 0) return rows;
-  throw new WorldlineError(`${t.name} is [${t.shape.join(", ")}], which does not fit config.json; do weights and configuration belong together?`);
+  throw new WorldlineError(
+    `${t.name} is [${t.shape.join(", ")}], which does not fit config.json; do weights and configuration belong together?`,
+  );
 }
 
 /** Rows of each head from pairs to halves, or back. `bytes` holds heads x D rows of `rowBytes`. */

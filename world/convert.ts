@@ -1,0 +1,136 @@
+// Converts a model folder: element types, Meta's or Hugging Face's names and row order, a merged adapter, shards. Tensor by tensor, into a folder
+// beside the target that is renamed when it is whole.
+
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { WorldlineError } from "../engine/errors.ts";
+import { type AdapterFile, mergedTensor, openAdapter } from "../weights/adapter.ts";
+import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
+import { byteLength, type FloatDtype, toFloat32 } from "../weights/dtypes.ts";
+import { fromMeta, isMetaOrder, toMeta } from "../weights/meta_order.ts";
+import { parseConfig, vocabularyFromTokenizer } from "../weights/names.ts";
+import { parseJsonObject } from "../weights/source.ts";
+import { asFloat, changed, storedTensors, type TensorStream, tensorData } from "../weights/stream.ts";
+
+export interface ConvertOptions {
+  /** Element type of the language model's floats; default: as stored. */
+  readonly dtype?: FloatDtype;
+  /** The picture model's; default: as stored, because its codes flip easily in half precision. */
+  readonly pictureDtype?: FloatDtype;
+  /** Names and row order; default "hf". Files of both orders are read. */
+  readonly names?: "hf" | "meta";
+  /** Folder of a LoRA adapter to be merged. */
+  readonly adapter?: string;
+  /** Most bytes of one file. Default 5 GB. */
+  readonly shardBytes?: number;
+  readonly overwrite?: boolean;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface Converted {
+  readonly tensors: number;
+  readonly bytes: number;
+  /** Matrices that the adapter changed. */
+  readonly merged: number;
+}
+
+/** The largest shard unless told otherwise, as in the transformers library. */
+export const defaultShard = 5e9;
+
+/** Converts `folder` into the new folder `out`. On any failure `out` is as before. */
+export async function convertModel(folder: string, out: string, o: ConvertOptions): Promise<Converted> {
+  if (resolve(folder) === resolve(out)) throw new WorldlineError(`${out}: a model cannot be converted onto itself; give another folder`);
+  const checkpoint = await openCheckpoint(folder);
+  const adapter = o.adapter === undefined ? undefined : await openAdapter(o.adapter);
+  try {
+    const { tensors, merged } = await steps(folder, checkpoint, adapter, o);
+    const total = tensors.reduce((sum, t) => sum + (byteLength(t.shape, t.dtype) ?? 0), 0);
+    let done = 0;
+    const count = (bytes: number) => o.onProgress?.((done += bytes), total);
+    const content = {
+      config: configFor(checkpoint.config, tensors),
+      tensors: tensors.map((t) => tensorData(t, count)),
+      files: await sideFiles(folder),
+    };
+    await saveCheckpoint(out, content, { overwrite: o.overwrite, shardBytes: o.shardBytes ?? defaultShard });
+    return { tensors: tensors.length, bytes: total, merged };
+  } finally {
+    await checkpoint.close();
+    await adapter?.close();
+  }
+}
+
+/** The tensors to be written, each as a chain of steps over what is stored. */
+async function steps(
+  folder: string,
+  checkpoint: Checkpoint,
+  adapter: AdapterFile | undefined,
+  o: ConvertOptions,
+): Promise<{ tensors: TensorStream[]; merged: number }> {
+  const names = checkpoint.config.vocabulary_map ? undefined : await tokenizerNames(folder);
+  const config = parseConfig(checkpoint.config, join(folder, "config.json"), names);
+  let tensors = storedTensors(checkpoint);
+  if (isMetaOrder(checkpoint)) tensors = fromMeta(tensors, config);
+  const storedAs = new Map(tensors.map((t) => [t.name, t.dtype]));
+  const merged = adapter ? checkAdapter(adapter, tensors) : [];
+  if (adapter) tensors = tensors.map((t) => (merged.includes(t.name) ? withAdapter(t, adapter) : t));
+  tensors = tensors.map((t) => {
+    const stored = storedAs.get(t.name)!;
+    const own = isFloat(stored) ? stored : undefined;
+    const wanted = (isPicture(t.name) ? o.pictureDtype : o.dtype) ?? own;
+    return wanted ? asFloat(t, wanted) : t;
+  });
+  if (o.names === "meta") tensors = await toMeta(tensors, config);
+  return { tensors, merged: merged.length };
+}
+
+const isFloat = (dtype: string): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
+const isPicture = (name: string) => name.startsWith("model.vqmodel.");
+
+/** Names of the tensors that the adapter changes. Throws where it has one that the model lacks. */
+function checkAdapter(adapter: AdapterFile, tensors: readonly TensorStream[]): string[] {
+  const known = new Set(tensors.map((t) => t.name));
+  const touched = new Set(adapter.names.map((name) => name.replace(/\.lora_[AB]\.weight$/, ".weight")));
+  for (const name of touched)
+    if (!known.has(name))
+      throw new WorldlineError(
+        `${adapter.folder}: the adapter changes ${name}, which this model does not have; it belongs to another base`,
+      );
+  return [...touched];
+}
+
+/** W + s B A in f32; the next step rounds once. */
+function withAdapter(t: TensorStream, adapter: AdapterFile): TensorStream {
+  return changed(t, { dtype: "F32" }, async (bytes) => {
+    const sum = await mergedTensor(adapter, t.name, toFloat32(bytes, t.dtype));
+    return new Uint8Array(sum.buffer, sum.byteOffset, sum.byteLength);
+  });
+}
+
+async function tokenizerNames(folder: string): Promise<Record<string, number> | undefined> {
+  const path = join(folder, "tokenizer.json");
+  const text = await readFile(path, "utf8").catch(() => undefined);
+  return text === undefined ? undefined : vocabularyFromTokenizer(parseJsonObject(text, path), path);
+}
+
+/** config.json as it stands, with the element type of most of the language model. */
+function configFor(config: Record<string, unknown>, tensors: readonly TensorStream[]): Record<string, unknown> {
+  const dtype = tensors.find((t) => /embed/.test(t.name) && !isPicture(t.name))?.dtype;
+  const name = dtype && isFloat(dtype) ? { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype] : undefined;
+  if (!name) return config;
+  return config.dtype !== undefined && config.torch_dtype === undefined ? { ...config, dtype: name } : { ...config, torch_dtype: name };
+}
+
+const largestSideFile = 1 << 27;
+
+/** The small files that stand beside the weights: tokenizer, processors, templates, model card. */
+async function sideFiles(folder: string): Promise<Record<string, Uint8Array>> {
+  const files: Record<string, Uint8Array> = {};
+  for (const name of (await readdir(folder)).sort()) {
+    if (name === "config.json" || !/^\w[\w.-]*\.(json|jinja|txt|md|model)$/.test(name) || /\.(safetensors|bin)\.index\.json$/.test(name))
+      continue;
+    const info = await stat(join(folder, name));
+    if (info.isFile() && info.size <= largestSideFile) files[name] = await readFile(join(folder, name));
+  }
+  return files;
+}
