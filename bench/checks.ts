@@ -8,7 +8,9 @@ import { type Check, type DType, dtypeBytes, type Numbers, type Results, type Va
 import { dequantizeRows, quantizeRows, rowBytes, rowGroups, type Scheme } from "../weights/quantize.ts";
 
 const GUARD = 16;
-const guardWord = 0x7fc0dead;
+// Behind an input stands NaN, so that reading too far spoils the result; behind an output another word, because a NaN read there and
+// multiplied is written as the same NaN.
+const guardWord = { read: 0x7fc0dead, write: 0x5eedcafe };
 
 /** A case as people type it: "rows=3,C=100". */
 export function caseName(c: Numbers): string {
@@ -57,7 +59,8 @@ export function caseData(check: Check, c: Numbers, dtypes: Record<string, DType>
   const contents = new Map<string, Uint8Array>();
   for (const name of [...kernel.reads, ...kernel.writes]) {
     if (!held[name] && sizes[name] === undefined) throw new WorldlineError(`${kernel.name}: the check gives nothing for "${name}"`);
-    contents.set(name, withGuard(held[name] ?? nan(sizes[name], dtypes[name] ?? "f32")));
+    const isWrite = (kernel.writes as readonly string[]).includes(name);
+    contents.set(name, withGuard(held[name] ?? nan(sizes[name], dtypes[name] ?? "f32"), isWrite));
   }
   let want: Results | undefined;
   return { check, c, dtypes, inputs, params, contents, want: () => (want ??= check.reference(c, inputs)) };
@@ -231,9 +234,9 @@ function storedInputs(check: Check, c: Numbers, dtypes: Record<string, DType>, v
 }
 
 /** Contents of a buffer: the data, filled up to 16 bytes, guard words behind it. */
-function withGuard(data: TypedArray | Uint8Array): Uint8Array {
+function withGuard(data: TypedArray | Uint8Array, isWrite: boolean): Uint8Array {
   const length = Math.ceil(data.byteLength / 16) * 16;
-  const bytes = new Uint8Array(new Uint32Array(length / 4 + GUARD).fill(guardWord).buffer);
+  const bytes = new Uint8Array(new Uint32Array(length / 4 + GUARD).fill(isWrite ? guardWord.write : guardWord.read).buffer);
   bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   return bytes;
 }

@@ -1,6 +1,6 @@
 // Finds checks by convention: every <folder>/<name>/*.check.ts (or .js) under kernels/ and under the folders that --kernels names, which may
 // lie outside the repository. Such a folder imports `kernel` and `check` from "worldline/kernel", which is answered from here wherever it lies.
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { register } from "node:module";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -25,7 +25,7 @@ export async function findChecks(filter = "", folders: readonly string[] = [own]
   for (const root of folders.map((f) => resolve(f))) {
     if (!existsSync(root) || !statSync(root).isDirectory())
       throw new WorldlineError(`--kernels ${root}: there is no such folder; name one that holds kernel folders, or one kernel's folder`);
-    if (root !== resolve(own)) answerImports();
+    if (root !== resolve(own)) answerImports(root);
     const inside = readdirSync(root, { withFileTypes: true }).filter(
       (f) => f.isDirectory() && f.name !== "lib" && f.name !== "node_modules",
     );
@@ -59,14 +59,19 @@ async function checksOf(folder: string): Promise<Found[]> {
   return found;
 }
 
-let answered = false;
+const answered = new Set<string>();
 
-/** Lets files anywhere import "worldline/kernel". */
-function answerImports(): void {
-  if (answered) return;
-  answered = true;
+/** Lets files under a folder import "worldline/kernel", and reads them as modules whether or not a package.json says so. */
+function answerImports(folder: string): void {
+  if (answered.has(folder)) return;
+  answered.add(folder);
   const here = import.meta.url.endsWith(".ts") ? "../kernels/kernel.ts" : "../kernels/kernel.js";
   const target = JSON.stringify(new URL(here, import.meta.url).href);
-  const hook = `export const resolve = (name, context, next) => name === "worldline/kernel" ? { url: ${target}, shortCircuit: true, format: "module" } : next(name, context);`;
+  const inside = JSON.stringify(`${pathToFileURL(realpathSync(folder)).href}/`);
+  const hook = `export async function resolve(name, context, next) {
+    if (name === "worldline/kernel") return { url: ${target}, shortCircuit: true, format: "module" };
+    const found = await next(name, context);
+    return found.url.startsWith(${inside}) ? { ...found, format: "module" } : found;
+  }`;
   register(`data:text/javascript,${encodeURIComponent(hook)}`);
 }

@@ -69,7 +69,7 @@ export async function* measureCheck(
   device: Device,
   timer: Timer,
   check: Check,
-  ceilings: Ceilings,
+  ceilings: Ceilings | undefined,
   options: Options,
   wanted: { readonly variant?: string; readonly case?: string } = {},
 ): AsyncGenerator<Row[]> {

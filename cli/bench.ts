@@ -4,7 +4,6 @@ import { writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { measureCeilings } from "../bench/ceilings.ts";
 import { runCheck } from "../bench/check.ts";
-import { findChecks } from "../bench/find.ts";
 import { coldBytes, load } from "../bench/machine.ts";
 import { type Cache, defaults, measureCheck, type Options, type Row } from "../bench/measure.ts";
 import { charts, htmlPage, svgChart } from "../bench/plots.ts";
@@ -14,32 +13,10 @@ import { Timer } from "../bench/timer.ts";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
+import { find, wantedOf, withKernels } from "./bench_shared.ts";
+import { registerMore } from "./bench_verbs.ts";
 import { duration, number, say, status } from "./terminal.ts";
 import { versions } from "./versions.ts";
-
-/** A kernel as people name it. */
-interface Wanted {
-  readonly kernel: string;
-  readonly variant?: string;
-  readonly case?: string;
-}
-
-function wantedOf(text = ""): Wanted {
-  const [kernel, variant, ...rest] = text.split(":");
-  return { kernel, variant: variant || undefined, case: rest.join(":") || undefined };
-}
-
-/** Kernels by filter, from --kernels where it is given; an error when nothing matches. */
-async function find(filter: Wanted, folders: readonly string[] | undefined) {
-  const found = await findChecks(filter.kernel, folders);
-  if (found.length) return found;
-  const names = [...new Set((await findChecks("", folders)).map((f) => f.name))];
-  throw new WorldlineError(`no kernel is called "${filter.kernel}"; there are ${names.join(", ")}`);
-}
-
-/** Adds the flag for kernel folders outside the repository. */
-const withKernels = (command: Command) =>
-  command.option("--kernels <folder...>", "kernel folders of your own instead of worldline's, anywhere on this machine");
 
 interface RunFlags {
   kernels?: string[];
@@ -180,4 +157,7 @@ export function register(program: Command): void {
   )
     .option("--backend", "what Dawn hands to the driver instead (SPIR-V, HLSL or MSL)")
     .action(source);
+  // Flags behind a verb belong to the verb, although the bare command has some of the same name.
+  bench.enablePositionalOptions();
+  registerMore(bench);
 }

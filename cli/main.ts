@@ -31,6 +31,7 @@ const program = new Command("worldline")
     "Trains and runs world models on WebGPU: a dynamics model says the action between two pictures, a world model draws the next picture.",
   )
   .version(versions().worldline)
+  .enablePositionalOptions()
   .showHelpAfterError("(see --help)");
 
 // Only the wanted command is loaded: a start stays quick, and a broken part cannot take `doctor` down.

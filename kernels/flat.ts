@@ -5,6 +5,7 @@ import { type Grid, grid2d, type Numbers } from "./kernel.ts";
 export const flat = {
   lib: ["grid"],
   consts: { WG: 64 },
+  tries: { WG: [32, 128, 256] },
   grid: (p: Numbers, { WG }: Numbers): Grid => grid2d(Math.ceil(p.n / WG)),
 };
 
@@ -16,6 +17,7 @@ export function flatVec4(source: URL) {
     lib: ["grid"],
     when: (p: Numbers) => p.n % 4 === 0,
     consts: { WG: 64 },
+    tries: { WG: [32, 128, 256] },
     grid: (p: Numbers, { WG }: Numbers): Grid => grid2d(Math.ceil(p.n / 4 / WG)),
   };
 }

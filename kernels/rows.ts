@@ -23,6 +23,7 @@ export function rowVariant(columns = "C") {
     needs: ["subgroups"],
     when: (p: Numbers, device: Capabilities) => p[columns] % 4 === 0 && device.lanes >= 4,
     consts: (p: Numbers, device: Capabilities): Numbers => splitRow(p.rows, p[columns] / 4, device),
+    tries: { LPR: [1, 2, 4, 8, 16, 32] },
     grid: (p: Numbers, consts: Numbers) => rowGrid(p.rows, consts),
   };
 }
@@ -38,6 +39,7 @@ export function heldVariant(columns = "C", most = 8) {
       LPR: lanes,
       PER: software ? Math.min(16, Math.ceil(p.rows / 8)) : 1,
     }),
+    tries: { PER: [1, 2, 4, 8, 16] },
     rebind: (p: Numbers, device: Capabilities): Numbers => ({ N: vectors(p, device) }),
     grid: (p: Numbers, consts: Numbers) => grid2d(Math.ceil(p.rows / consts.PER)),
   };
