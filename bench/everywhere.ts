@@ -1,7 +1,7 @@
 // The whole check suite under other lane counts and without optional features: each configuration in a process of its own, because the
 // software driver reads its vector width when it loads.
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { commandLine } from "./machine.ts";
 
 export interface Setting {
   readonly name: string;
@@ -26,11 +26,9 @@ export interface Outcome {
   readonly failures: readonly string[];
 }
 
-const main = fileURLToPath(new URL(`../cli/main.${import.meta.url.endsWith(".ts") ? "ts" : "js"}`, import.meta.url));
-
 /** Runs `bench check` under one setting. */
 export function checkUnder(setting: Setting, args: readonly string[]): Outcome {
-  const done = spawnSync(process.execPath, [...process.execArgv, main, "bench", "check", ...args], {
+  const done = spawnSync(process.execPath, commandLine("bench", "check", ...args), {
     env: { ...process.env, ...setting.env },
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],

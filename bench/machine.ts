@@ -1,6 +1,18 @@
 // What the lab wants to know of the machine it runs on (Node only).
 import { readdirSync, readFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
+import { dirname, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const self = fileURLToPath(import.meta.url);
+
+/** The folder of this checkout or package, and Node's arguments that run a command of it in a process of its own. */
+export const root = join(dirname(self), "..");
+export const commandLine = (...args: readonly string[]): string[] => [
+  ...process.execArgv,
+  join(root, "cli", `main${extname(self)}`),
+  ...args,
+];
 
 /** Load average of the last minute per core: over about 0.5, something else runs too. */
 export const load = (): number => loadavg()[0] / cpus().length;

@@ -4,11 +4,9 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { WorldlineError } from "../engine/errors.ts";
+import { root } from "./machine.ts";
 import { parseReport, type Report } from "./report.ts";
-
-const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** One side of a comparison: reports on disk, or a checkout to run. */
 export type Side = { readonly reports: readonly Report[] } | { readonly folder: string; readonly remove?: () => void };
