@@ -6,6 +6,7 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { Answers, type Row, type Subject } from "./goldens/answers.ts";
+import { generation } from "./goldens/generation.ts";
 import { languageModel } from "./goldens/language_model.ts";
 import { lora } from "./goldens/lora.ts";
 import { pictures } from "./goldens/pictures.ts";
@@ -15,7 +16,7 @@ import { training } from "./goldens/training.ts";
 import { variants } from "./goldens/variants.ts";
 
 /** In the order they are run and printed. */
-const subjects: readonly Subject[] = [tokenizer, languageModel, variants, training, lora, preprocessing, pictures];
+const subjects: readonly Subject[] = [tokenizer, languageModel, variants, training, lora, preprocessing, pictures, generation];
 
 /** Adds the command. */
 export function register(program: Command): void {

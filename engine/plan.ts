@@ -223,8 +223,37 @@ export class Plan {
   run(): this {
     const begin = this.device.host.now();
     this.flushParams();
-    if (this.device.debug >= 2) for (const b of this.bound) this.device.host.log(describeLaunch(b.launch));
     const encoder = this.device.raw.createCommandEncoder();
+    this.encode(encoder);
+    this.submit(encoder, begin, 1);
+    return this;
+  }
+
+  /** Submits `count` runs at once; `each(i)` sets the scalars of run i. Does not wait for them. */
+  runMany(count: number, each: (i: number) => void): this {
+    const begin = this.device.host.now();
+    const { raw } = this.device;
+    const { buffer, bytes } = this.uniforms;
+    const size = bytes.byteLength;
+    const all = new Uint8Array(count * size);
+    const encoder = raw.createCommandEncoder();
+    const staged = raw.createBuffer({ size: all.length, usage: GPU_BUFFER.COPY_SRC | GPU_BUFFER.COPY_DST, label: "params of many runs" });
+    for (let i = 0; i < count; i++) {
+      each(i);
+      for (const w of this.words) this.setWord(w.index, w.type, w.scalar.value);
+      all.set(new Uint8Array(bytes), i * size);
+      encoder.copyBufferToBuffer(staged, i * size, buffer, 0, size);
+      this.encode(encoder);
+    }
+    raw.queue.writeBuffer(staged, 0, all);
+    this.submit(encoder, begin, count);
+    staged.destroy();
+    this.dirty = false;
+    return this;
+  }
+
+  private encode(encoder: GPUCommandEncoder): void {
+    if (this.device.debug >= 2) for (const b of this.bound) this.device.host.log(describeLaunch(b.launch));
     const pass = encoder.beginComputePass();
     for (const { launch, compiled, group } of this.bound) {
       const [x, y = 1, z = 1] = launch.choice.grid;
@@ -233,11 +262,13 @@ export class Plan {
       pass.dispatchWorkgroups(x, y, z);
     }
     pass.end();
+  }
+
+  private submit(encoder: GPUCommandEncoder, begin: number, count: number): void {
     this.device.lastWork = `a plan of ${this.bound.length} launches, first ${this.bound[0]?.launch.choice.key ?? "none"}`;
     this.device.raw.queue.submit([encoder.finish()]);
     this.hostTime += this.device.host.now() - begin;
-    this.runs++;
-    return this;
+    this.runs += count;
   }
 
   /** Writes changed scalars into the uniform arena. */

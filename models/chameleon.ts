@@ -201,9 +201,10 @@ function initial(rng: Rng, spec: { name: string; shape: number[] }, c: Chameleon
   return rng.normals(size, residual / Math.sqrt(spec.shape[1]));
 }
 
-/** The rotary table of a model for `positions` positions. */
-export function ropeFor(device: Device, c: ChameleonConfig, positions = c.maxPositions): RopeTable {
-  return ropeTable(device, { theta: c.ropeTheta, headDim: c.headDim, positions, scaling: c.ropeScaling, maxPositions: c.maxPositions });
+/** The rotary table of a model for `positions` positions, of which `known` (all unless told) are rotated together: see RopeOptions. */
+export function ropeFor(device: Device, c: ChameleonConfig, positions = c.maxPositions, known = positions): RopeTable {
+  const { ropeTheta: theta, headDim, ropeScaling: scaling, maxPositions } = c;
+  return ropeTable(device, { theta, headDim, positions, scaling, maxPositions, known });
 }
 
 /** The positions input of a batch without padding on the left: 0 ... T-1 in every row. */

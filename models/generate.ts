@@ -1,15 +1,18 @@
-// Generation and scoring of continuations. A prompt is prefilled once; its branches continue from that one prefix. Decoding keeps ids on the
-// device from step to step (sampling is a kernel), so the host reads only finished rows. Each row's draws depend on seed, stream and step alone.
-
+// Generation: a prompt is prefilled once and its branches continue from that one prefix. Decoding keeps everything on the device from step to
+// step (masks, sampling and positions are kernels), many steps are in flight, and the host reads chosen ids alone. A row's draws depend on seed, stream
+// and step, not on its neighbours.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { crossEntropy, type RopeTable, sample } from "../engine/ops/index.ts";
+import { type RopeTable, sample } from "../engine/ops/index.ts";
 import type { Plan } from "../engine/plan.ts";
-import { Tape } from "../engine/tape.ts";
-import type { Tensor } from "../engine/tensor.ts";
-import { recordIds } from "../kernels/record_ids/record_ids.ts";
-import { type Chameleon, plainPositions, ropeFor, selfAttention, sequenceInputs } from "./chameleon.ts";
-import { KVCache, leftPad } from "./kvcache.ts";
+import { type Scalar, Tape } from "../engine/tape.ts";
+import { Tensor } from "../engine/tensor.ts";
+import { advance, rowSections } from "../kernels/advance/advance.ts";
+import { steer } from "../kernels/steer/steer.ts";
+import { type Chameleon, ropeFor } from "./chameleon.ts";
+import { type CacheType, KVCache } from "./kvcache.ts";
+import { Prefill, prefillParts } from "./prefill.ts";
+import { firstState, packRules, type Rules, sinceBegin } from "./rules.ts";
 
 export interface GeneratorShape {
   /** Prompts per call, and continuations of each. */
@@ -18,10 +21,15 @@ export interface GeneratorShape {
   /** Longest prompt and most new tokens. */
   readonly promptTokens: number;
   readonly newTokens: number;
-  /** Ids that may be written, one flag per vocabulary id. */
-  readonly allowed: Uint8Array;
-  /** Ends a continuation; absent where the number of tokens is fixed. */
-  readonly stopId?: number;
+  readonly rules: Rules;
+  /** Storage of keys and values; f32 unless told. */
+  readonly cache?: CacheType;
+  /** Most prompt tokens in one run of the prefill; 512 unless told. Bounds the activations of long prompts. */
+  readonly chunk?: number;
+  /** Three-way guidance of picture codes (see SamplingOptions.guidance), at three times the work. */
+  readonly guided?: boolean;
+  /** Allows a repetition penalty. */
+  readonly penalised?: boolean;
 }
 
 export interface SamplingOptions {
@@ -30,6 +38,10 @@ export interface SamplingOptions {
   readonly topK?: number;
   readonly topP?: number;
   readonly seed: number;
+  /** Divides positive logits of ids already in the sequence and multiplies negative ones, outside pictures; 1 changes nothing. */
+  readonly repetitionPenalty?: number;
+  /** Logits inside pictures: U + image (M - U) + full (F - M), F given the prompt, M its pictures alone, U nothing. Chameleon's: 1.2 and 3. */
+  readonly guidance?: { readonly image: number; readonly full: number };
 }
 
 export interface Continuation {
@@ -40,298 +52,274 @@ export interface Continuation {
   readonly stopped: boolean;
 }
 
-/** Packs one flag per id into 32-bit words. */
-export function packMask(allowed: Uint8Array): Uint32Array {
-  const words = new Uint32Array(Math.ceil(allowed.length / 32));
-  for (let i = 0; i < allowed.length; i++) if (allowed[i]) words[i >> 5] |= 1 << (i & 31);
-  return words;
+/** Ids and log-probabilities of consecutive steps, row by row within a step; rows of a prompt's branches are neighbours. */
+export interface Steps {
+  readonly first: number;
+  readonly ids: Uint32Array;
+  readonly logprobs: Float32Array;
+}
+
+export interface RunOptions {
+  /** Numbers the random stream of each row, so that a row's draws do not depend on its neighbours; 0, 1, 2 ... unless told. */
+  readonly streams?: Uint32Array;
+  readonly signal?: AbortSignal;
 }
 
 /** Both plans of generation at one shape; reusable. */
 export class Generator {
+  readonly shape: GeneratorShape;
   private readonly device: Device;
   private readonly model: Chameleon;
-  private readonly shape: GeneratorShape;
   private readonly cache: KVCache;
-  private readonly state: { current: Tensor; ids: Tensor; logprobs: Tensor };
-  private prefill!: Plan;
+  /** Rows that are sampled, and how often each runs through the model: three times where guided. */
+  private readonly R: number;
+  private readonly copies: number;
+  private readonly rows: Tensor;
+  private readonly stride: number;
+  private readonly seen: Tensor;
+  private readonly history: Tensor;
+  private readonly packed: { masks: Uint32Array; words: Uint32Array };
+  private prefill!: Prefill;
   private decode!: Plan;
 
   private constructor(device: Device, model: Chameleon, shape: GeneratorShape) {
-    const R = shape.prompts * shape.branches;
     this.device = device;
     this.model = model;
     this.shape = shape;
-    this.cache = new KVCache(device, model.config, {
-      prompts: shape.prompts,
-      branches: shape.branches,
-      prefix: shape.promptTokens - 1,
-      capacity: shape.newTokens,
-    });
-    const make = (name: string, size: number, dtype: "u32" | "f32") => device.tensor([size], { name, dtype, kind: "cache" });
-    this.state = {
-      current: make("current ids", R, "u32"),
-      ids: make("ids", R * shape.newTokens, "u32"),
-      logprobs: make("logprobs", R * shape.newTokens, "f32"),
-    };
+    this.R = shape.prompts * shape.branches;
+    this.copies = shape.guided ? 3 : 1;
+    const prompts = shape.prompts * this.copies;
+    const { prefix } = prefillParts(shape.promptTokens - 1, shape.chunk ?? 512);
+    const { branches, newTokens, cache: dtype } = shape;
+    this.cache = new KVCache(device, model.config, { prompts, branches, prefix, capacity: newTokens, dtype });
+    const make = (name: string, size: number) => device.tensor([size], { name, dtype: "u32", kind: "cache" });
+    // Sections are bound on their own, which asks for multiples of 256 bytes.
+    this.stride = Math.ceil((this.R * this.copies) / 64) * 64;
+    this.rows = make("rows", rowSections.length * this.stride);
+    this.seen = make("seen ids", shape.penalised ? this.R * this.seenWords : 1);
+    this.history = make("history", 2 * this.R * newTokens);
+    this.packed = packRules(shape.rules, model.config.vocabSize, model.config.padId);
   }
 
   static async make(device: Device, model: Chameleon, shape: GeneratorShape): Promise<Generator> {
     if (shape.promptTokens < 2)
       throw new WorldlineError("generate: a prompt needs at least 2 tokens; put the begin-of-sequence id in front");
+    if (shape.guided && !shape.rules.space)
+      throw new WorldlineError("generate: guidance needs rules that know a vocabulary; make them with rulesFor");
     const g = new Generator(device, model, shape);
-    const table = ropeFor(device, model.config, shape.promptTokens + shape.newTokens);
-    g.prefill = await g.recordPrefill(table);
+    const table = ropeFor(device, model.config, shape.promptTokens + shape.newTokens, shape.promptTokens);
+    g.prefill = await Prefill.make(device, model, table, g.cache, shape.promptTokens - 1, shape.chunk ?? 512);
     g.decode = await g.recordDecode(table);
     return g;
   }
 
-  private recordPrefill(table: RopeTable): Promise<Plan> {
-    const tape = new Tape(this.device);
-    const { ids, positions } = sequenceInputs(tape, this.shape.prompts, this.shape.promptTokens - 1);
-    this.model.forward(ids, positions, table, this.cache.filling());
-    return tape.plan();
+  private get seenWords(): number {
+    return Math.ceil(this.model.config.vocabSize / 32);
+  }
+
+  /** One section of the state of all rows. */
+  private section(name: (typeof rowSections)[number], size: number): Tensor {
+    const { buffer } = this.rows.storage!;
+    const offset = rowSections.indexOf(name) * this.stride * 4;
+    return new Tensor([size], "u32", name, { storage: { buffer, offset } });
   }
 
   private recordDecode(table: RopeTable): Promise<Plan> {
-    const { prompts, branches } = this.shape;
-    const R = prompts * branches;
+    const { R, copies, shape, stride } = this;
+    const { vocabSize, hidden: C } = this.model.config;
     const tape = new Tape(this.device);
     const base = tape.scalar("step", 0);
-    const positions = tape.input("positions", [R], "u32");
     const streams = tape.input("streams", [R], "u32");
-    const allowed = tape.input("allowed", [1, packMask(this.shape.allowed).length], "u32");
-    const mode = tape.input("mode", [R], "u32");
-    const ids = tape.bring(this.state.current).reshape(R, 1);
-    const hidden = this.model.forward(ids, positions, table, this.cache.continuing(base));
-    const logits = this.model.logits(hidden.reshape(R, this.model.config.hidden));
+    const words = tape.input("rules", [this.packed.words.length], "u32");
+    const allowed = tape.input("allowed", [shape.rules.masks.length + 1, this.seenWords], "u32");
+    const ids = tape.bring(this.section("current", R * copies)).reshape(R * copies, 1);
+    const hidden = this.model.forward(ids, this.section("positions", R * copies), table, this.cache.continuing(base));
+    const logits = this.steered(tape, this.model.logits(hidden.reshape(R * copies, C)));
     const options = {
       temperature: tape.scalar("temperature", 1),
       topK: tape.scalar("topK", 0),
       topP: tape.scalar("topP", 1),
       seed: tape.scalar("seed", 0),
     };
-    const chosen = sample(logits, { allowed, mode, streams, counter: base, ...options });
-    tape.launch(recordIds, { id: chosen.ids, logprob: chosen.logprobs, ...this.state }, { R, step: base });
+    const chosen = sample(logits, { allowed, mode: this.section("mode", R), streams, counter: base, ...options });
+    const { rules } = shape;
+    const numbers = { picture: rules.picture, boi: rules.space?.boi ?? vocabSize, seenWords: shape.penalised ? this.seenWords : 0 };
+    tape.launch(
+      advance,
+      { id: chosen.ids, logprob: chosen.logprobs, rules: words, rows: this.rows, seen: this.seen, history: this.history },
+      { R, copies, stride, step: base, ...numbers },
+    );
     return tape.plan();
   }
 
+  /** Logits after guidance and penalty, where the shape asks for one. */
+  private steered(tape: Tape, logits: Tensor): Tensor {
+    const { R, shape } = this;
+    if (!shape.guided && !shape.penalised) return logits;
+    const V = this.model.config.vocabSize;
+    const y = tape.empty([R, V], "f32", "steered logits");
+    const number = (name: string): Scalar => tape.scalar(name, 1);
+    tape.launch(
+      steer,
+      { logits, since: this.section("since", R), seen: this.seen, y },
+      {
+        ...{ R, V, guided: shape.guided ? 1 : 0, picture: shape.rules.picture },
+        ...{ image: number("image"), full: number("full"), penalty: number("penalty") },
+      },
+    );
+    return y;
+  }
+
+  /** Continues up to `prompts` prompts, `branches` times each: result[prompt][branch]. */
+  async run(prompts: readonly Uint32Array[], options: SamplingOptions, how: RunOptions = {}): Promise<Continuation[][]> {
+    const { R, shape } = this;
+    const ids: number[][] = Array.from({ length: R }, () => []);
+    const logprobs: number[][] = Array.from({ length: R }, () => []);
+    for await (const steps of this.stream(prompts, options, how)) {
+      for (let i = 0; i < steps.ids.length; i++) {
+        ids[i % R].push(steps.ids[i]);
+        logprobs[i % R].push(steps.logprobs[i]);
+      }
+    }
+    const one = (r: number): Continuation => {
+      const end = ids[r].findIndex((id) => shape.rules.stops.includes(id));
+      const stopped = end >= 0;
+      const kept = stopped ? ids[r].slice(0, end) : ids[r];
+      return { ids: Uint32Array.from(kept), logprobs: Float32Array.from(logprobs[r].slice(0, kept.length + (stopped ? 1 : 0))), stopped };
+    };
+    return prompts.map((_, p) => Array.from({ length: shape.branches }, (_, b) => one(p * shape.branches + b)));
+  }
+
   /**
-   * Continues up to `prompts` prompts, `branches` times each: result[prompt][branch].
-   * `streams` numbers the random stream of each row, so that a row's draws do not depend on its neighbours; default 0, 1, 2 ...
+   * The same, step by step as ids are chosen. Ends when every row has stopped or all new tokens are written; after its stop id a row writes padding.
+   * Steps come in parts that take about 50 ms, two of them in flight. With `signal` it throws the signal's reason between parts.
    */
-  async run(prompts: readonly Uint32Array[], options: SamplingOptions, streams?: Uint32Array): Promise<Continuation[][]> {
-    const { shape, device } = this;
-    const P = shape.prompts;
-    if (prompts.length < 1 || prompts.length > P)
-      throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for 1 to ${P}`);
+  async *stream(prompts: readonly Uint32Array[], options: SamplingOptions, how: RunOptions = {}): AsyncGenerator<Steps, void, undefined> {
+    const { newTokens, rules } = this.shape;
+    how.signal?.throwIfAborted();
+    this.begin(prompts, options, how.streams);
+    const active = prompts.length * this.shape.branches;
+    const stopped = new Set<number>();
+    const flight: Promise<Steps>[] = [];
+    let [sent, count] = [0, 1];
+    let then = this.device.host.now();
+    while (sent < newTokens || flight.length) {
+      while (sent < newTokens && flight.length < 2) {
+        const n = Math.min(count, newTokens - sent);
+        const first = sent;
+        this.decode.runMany(n, (i) => void this.decode.set("step", first + i));
+        const steps = this.read(first, n);
+        steps.catch(() => {});
+        flight.push(steps);
+        sent += n;
+      }
+      const steps = await flight.shift()!;
+      const now = this.device.host.now();
+      count = Math.max(1, Math.min(32, 2 * count, Math.round((50 * (steps.ids.length / this.R)) / Math.max(1, now - then))));
+      then = now;
+      steps.ids.forEach((id, i) => void (rules.stops.includes(id) && i % this.R < active && stopped.add(i % this.R)));
+      yield steps;
+      how.signal?.throwIfAborted();
+      if (stopped.size === active) break;
+    }
+    await Promise.all(flight);
+  }
+
+  /** Prefills, and sets every row's state before its first new id. */
+  private begin(prompts: readonly Uint32Array[], options: SamplingOptions, streams?: Uint32Array): void {
+    const { shape, device, R, copies, stride } = this;
+    this.check(prompts, options);
+    const padded = Array.from({ length: shape.prompts }, (_, i) => prompts[Math.min(i, prompts.length - 1)]);
+    const all = shape.guided ? [0, 1, 2].flatMap((copy) => padded.map((p) => this.reduced(p, copy))) : padded;
+    this.prefill.run(
+      device,
+      all.map((p) => p.subarray(0, p.length - 1)),
+    );
+    const rows = new Uint32Array(rowSections.length * stride);
+    const put = (name: (typeof rowSections)[number], r: number, value: number) => {
+      rows[rowSections.indexOf(name) * stride + r] = value;
+    };
+    const seen = new Uint8Array(shape.penalised ? this.seen.size * 32 : 0);
+    for (let r = 0; r < R * copies; r++) {
+      const prompt = all[Math.floor(r / shape.branches)];
+      put("current", r, prompt[prompt.length - 1]);
+      put("positions", r, prompt.length - 1);
+      if (r >= R) continue;
+      const since = sinceBegin(prompt, shape.rules);
+      put("since", r, since);
+      put("room", r, shape.newTokens);
+      put("mode", r, shape.rules.maskFor(firstState(since, shape.newTokens, shape.rules)));
+      if (seen.length) for (const id of prompt) seen[r * this.seenWords * 32 + id] = 1;
+    }
+    device.write(this.rows, rows);
+    if (seen.length) {
+      const bits = new Uint32Array(this.seen.size);
+      for (let i = 0; i < seen.length; i++) if (seen[i]) bits[i >> 5] |= 1 << (i & 31);
+      device.write(this.seen, bits);
+    }
+    this.decode.write("allowed", this.packed.masks).write("rules", this.packed.words);
+    this.decode.write("streams", streams ?? Uint32Array.from({ length: R }, (_, r) => r));
+    const { temperature, topK = 0, topP = 1, seed, repetitionPenalty = 1, guidance } = options;
+    this.decode.set("temperature", temperature).set("topK", topK).set("topP", topP).set("seed", seed);
+    if (!shape.guided && !shape.penalised) return;
+    this.decode
+      .set("image", guidance?.image ?? 1)
+      .set("full", guidance?.full ?? 1)
+      .set("penalty", repetitionPenalty);
+  }
+
+  private check(prompts: readonly Uint32Array[], options: SamplingOptions): void {
+    const { shape } = this;
+    if (prompts.length < 1 || prompts.length > shape.prompts)
+      throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for 1 to ${shape.prompts}`);
     for (const p of prompts) {
       if (p.length < 2 || p.length > shape.promptTokens)
         throw new WorldlineError(
           `generate: a prompt has ${p.length} tokens but 2 to ${shape.promptTokens} fit; shorten it or make a longer generator`,
         );
+      const outside = p.find((id) => id >= this.model.config.vocabSize);
+      if (outside !== undefined)
+        throw new WorldlineError(
+          `generate: a prompt has the id ${outside} but the vocabulary has ${this.model.config.vocabSize}; do tokenizer and model belong together?`,
+        );
+      if (shape.guided && p[p.length - 1] !== shape.rules.space!.boi)
+        throw new WorldlineError("generate: guidance is for drawing a picture, so a prompt must end with the begin-of-image id; append it");
     }
-    const padded = Array.from({ length: P }, (_, i) => prompts[Math.min(i, prompts.length - 1)]);
-    const heads = padded.map((p) => p.subarray(0, p.length - 1));
-    const { ids, start, positions } = leftPad(heads, shape.promptTokens - 1, this.model.config.padId);
-    device.write(this.cache.start, start);
-    this.prefill.write("ids", ids).write("positions", positions).run();
-    const R = P * shape.branches;
-    const row = (r: number) => padded[Math.floor(r / shape.branches)];
-    device.write(
-      this.state.current,
-      Uint32Array.from({ length: R }, (_, r) => row(r)[row(r).length - 1]),
-    );
-    this.decode.write("allowed", packMask(shape.allowed)).write("mode", new Uint32Array(R));
-    this.decode.write("streams", streams ?? Uint32Array.from({ length: R }, (_, r) => r));
-    this.decode
-      .set("temperature", options.temperature)
-      .set("topK", options.topK ?? 0)
-      .set("topP", options.topP ?? 1)
-      .set("seed", options.seed);
-    let done = 0;
-    while (done < shape.newTokens) {
-      this.decode.write(
-        "positions",
-        Uint32Array.from({ length: R }, (_, r) => row(r).length - 1 + done),
-      );
-      this.decode.set("step", done++).run();
-      if (shape.stopId !== undefined && done % 4 === 0 && done < shape.newTokens && (await this.allStopped(done))) break;
-    }
-    return this.collect(prompts.length, done);
+    if ((options.repetitionPenalty ?? 1) !== 1 && !shape.penalised)
+      throw new WorldlineError("generate: a repetition penalty was given to a generator made without one; make it with penalised: true");
+    if (options.repetitionPenalty !== undefined && !(options.repetitionPenalty > 0))
+      throw new WorldlineError(`generate: the repetition penalty is ${options.repetitionPenalty}; a number above 0 is needed`);
+    if (options.guidance && !shape.guided)
+      throw new WorldlineError("generate: guidance was given to a generator made without it; make it with guided: true");
   }
 
-  private async allStopped(done: number): Promise<boolean> {
-    const [ids] = await this.device.read(this.state.ids);
-    const R = this.shape.prompts * this.shape.branches;
-    for (let r = 0; r < R; r++) {
-      let stopped = false;
-      for (let t = 0; t < done && !stopped; t++) stopped = ids[t * R + r] === this.shape.stopId;
-      if (!stopped) return false;
-    }
-    return true;
+  /** What the copies of a prompt see: 0 all of it, 1 its pictures with their marks, 2 nothing but the marks of a sequence and a picture. */
+  private reduced(prompt: Uint32Array, copy: number): Uint32Array {
+    if (copy === 0) return prompt;
+    const { bos, boi, eoi, imageIds } = this.shape.rules.space!;
+    if (copy === 2) return Uint32Array.of(bos, boi);
+    const kept = new Set([bos, boi, eoi, ...imageIds]);
+    const pictures = prompt.filter((id) => kept.has(id));
+    return pictures.length > 1 ? pictures : Uint32Array.of(bos, boi);
   }
 
-  private async collect(count: number, steps: number): Promise<Continuation[][]> {
-    const [ids, logprobs] = await this.device.read(this.state.ids, this.state.logprobs);
-    const { branches, prompts, stopId } = this.shape;
-    const R = prompts * branches;
-    const one = (r: number): Continuation => {
-      const all = Uint32Array.from({ length: steps }, (_, t) => ids[t * R + r]);
-      const end = stopId === undefined ? -1 : all.indexOf(stopId);
-      const stopped = end >= 0;
-      const scored = stopped ? end + 1 : steps;
-      return {
-        ids: stopped ? all.subarray(0, end) : all,
-        logprobs: Float32Array.from({ length: scored }, (_, t) => logprobs[t * R + r]),
-        stopped,
-      };
-    };
-    return Array.from({ length: count }, (_, p) => Array.from({ length: branches }, (_, b) => one(p * branches + b)));
+  private async read(first: number, count: number): Promise<Steps> {
+    const { buffer, offset } = this.history.storage!;
+    const size = 2 * this.R * count;
+    const [words] = (await this.device.readRanges([{ buffer, offset: offset + 8 * this.R * first, dtype: "u32", size }])) as [Uint32Array];
+    const bits = words.filter((_, i) => i % 2 === 1);
+    return { first, ids: words.filter((_, i) => i % 2 === 0), logprobs: new Float32Array(bits.buffer) };
+  }
+
+  /** Bytes of keys and values. */
+  get cacheBytes(): number {
+    return this.cache.bytes;
   }
 
   destroy(): void {
     this.prefill.destroy();
     this.decode.destroy();
     this.cache.destroy();
-    for (const t of Object.values(this.state)) this.device.release(t.storage!.buffer, "cache");
-  }
-}
-
-/** A sequence to score: weights[i] = 1 where ids[i] counts. */
-export interface Scored {
-  readonly ids: Uint32Array;
-  readonly weights: Float32Array;
-}
-
-export interface ScoredGroup {
-  readonly prefix?: Uint32Array;
-  readonly candidates: readonly Scored[];
-}
-
-export interface Score {
-  /** Summed and mean log-probability of the counted tokens, in nats. */
-  readonly sum: number;
-  readonly mean: number;
-  readonly tokens: number;
-}
-
-export interface ScorerShape {
-  /** Rows per call; with a prefix, prompts x branches. */
-  readonly prompts: number;
-  readonly branches: number;
-  /** Longest shared prefix; 0 scores whole sequences. */
-  readonly prefixTokens: number;
-  /** Longest continuation (or whole sequence), and most counted tokens in one. */
-  readonly tokens: number;
-  readonly scored: number;
-}
-
-function checkGroups(groups: readonly ScoredGroup[], { prompts, branches, prefixTokens }: ScorerShape): void {
-  if (groups.length < 1 || groups.length > prompts)
-    throw new WorldlineError(`score: ${groups.length} groups were given but the scorer was made for 1 to ${prompts}`);
-  for (const { prefix, candidates } of groups) {
-    const [n, k] = [prefix?.length ?? 0, candidates.length];
-    if (k < 1 || k > branches)
-      throw new WorldlineError(`score: ${k} candidates were given but 1 to ${branches} fit; make a scorer with more branches`);
-    if (prefixTokens && (n < 2 || n > prefixTokens))
-      throw new WorldlineError(`score: a prefix has ${n} tokens but 2 to ${prefixTokens} fit; shorten it or make a longer scorer`);
-  }
-}
-
-/** Log-probabilities of given continuations; candidates of one prompt share its prefilled prefix. */
-export class Scorer {
-  private readonly device: Device;
-  private readonly model: Chameleon;
-  private readonly shape: ScorerShape;
-  private readonly cache: KVCache | undefined;
-  private prefill: Plan | undefined;
-  private plan!: Plan;
-  private ce!: Tensor;
-
-  private constructor(device: Device, model: Chameleon, shape: ScorerShape) {
-    this.device = device;
-    this.model = model;
-    this.shape = shape;
-    const { prompts, branches, prefixTokens, tokens } = shape;
-    if (prefixTokens) this.cache = new KVCache(device, model.config, { prompts, branches, prefix: prefixTokens - 1, capacity: tokens + 1 });
-  }
-
-  static async make(device: Device, model: Chameleon, shape: ScorerShape): Promise<Scorer> {
-    if (shape.prefixTokens === 1)
-      throw new WorldlineError("score: a shared prefix needs at least 2 tokens; give 0 to score whole sequences");
-    const s = new Scorer(device, model, shape);
-    const table = ropeFor(device, model.config, shape.prefixTokens + shape.tokens + 1);
-    const R = shape.prompts * shape.branches;
-    if (s.cache) {
-      const tape = new Tape(device);
-      const { ids, positions } = sequenceInputs(tape, shape.prompts, shape.prefixTokens - 1);
-      model.forward(ids, positions, table, s.cache.filling());
-      s.prefill = await tape.plan();
-    }
-    const tape = new Tape(device);
-    const T = shape.tokens + (s.cache ? 1 : 0);
-    const { ids, positions } = sequenceInputs(tape, R, T);
-    const rows = tape.input("rows", [R * shape.scored], "u32");
-    const targets = tape.input("targets", [R * shape.scored], "u32");
-    const weights = tape.input("weights", [R * shape.scored]);
-    const hidden = model.forward(ids, positions, table, s.cache ? s.cache.continuing(0) : selfAttention());
-    s.ce = tape.keep(crossEntropy(model.logits(hidden, rows), targets, weights, { denominator: 1 }).ce);
-    s.plan = await tape.plan();
-    return s;
-  }
-
-  /** Scores groups: with a prefix, each group's candidates continue it; without, each group is `branches` whole sequences. */
-  async run(groups: readonly ScoredGroup[]): Promise<Score[][]> {
-    const { shape } = this;
-    checkGroups(groups, shape);
-    const all = Array.from({ length: shape.prompts }, (_, i) => groups[Math.min(i, groups.length - 1)]);
-    const offsets = all.map((g) => (this.cache ? g.prefix!.length - 1 : 0));
-    if (this.cache) {
-      const heads = all.map((g) => g.prefix!.subarray(0, g.prefix!.length - 1));
-      const { ids, start, positions } = leftPad(heads, shape.prefixTokens - 1, this.model.config.padId);
-      this.device.write(this.cache.start, start);
-      this.prefill!.write("ids", ids).write("positions", positions).run();
-    }
-    const T = shape.tokens + (this.cache ? 1 : 0);
-    const R = shape.prompts * shape.branches;
-    const ids = new Uint32Array(R * T).fill(this.model.config.padId);
-    const positions = plainPositions(R, T);
-    const rows = new Uint32Array(R * shape.scored);
-    const targets = new Uint32Array(R * shape.scored);
-    const counts = new Uint32Array(R);
-    for (let r = 0; r < R; r++) {
-      const p = Math.floor(r / shape.branches);
-      const group = all[p];
-      const c = group.candidates[Math.min(r % shape.branches, group.candidates.length - 1)];
-      const sequence = this.cache ? Uint32Array.from([group.prefix![group.prefix!.length - 1], ...c.ids]) : c.ids;
-      if (sequence.length > T) throw new WorldlineError(`score: a sequence has ${sequence.length} tokens but ${T} fit`);
-      ids.set(sequence, r * T);
-      for (let t = 0; t < T; t++) positions[r * T + t] += offsets[p];
-      const shift = this.cache ? 1 : 0;
-      for (let i = shift ? 0 : 1; i < c.ids.length; i++) {
-        if (c.weights[i] === 0) continue;
-        if (counts[r] === shape.scored) throw new WorldlineError(`score: a sequence counts more than ${shape.scored} tokens`);
-        rows[r * shape.scored + counts[r]] = r * T + i + shift - 1;
-        targets[r * shape.scored + counts[r]++] = c.ids[i];
-      }
-    }
-    this.plan.write("ids", ids).write("positions", positions).write("rows", rows).write("targets", targets);
-    this.plan.write("weights", new Float32Array(rows.length).fill(1)).run();
-    const [ce] = await this.plan.read(this.ce);
-    return groups.map((g, p) =>
-      g.candidates.map((_, b) => {
-        const r = p * shape.branches + b;
-        let sum = 0;
-        for (let i = 0; i < counts[r]; i++) sum -= ce[r * shape.scored + i];
-        return { sum, mean: sum / Math.max(1, counts[r]), tokens: counts[r] };
-      }),
-    );
-  }
-
-  destroy(): void {
-    this.prefill?.destroy();
-    this.plan.destroy();
-    this.cache?.destroy();
+    for (const t of [this.rows, this.seen, this.history]) this.device.release(t.storage!.buffer, "cache");
   }
 }

@@ -1,6 +1,7 @@
 // Keys and values of tokens already seen. Each of P prompts has one prefix (padded on the left to S tokens), held once; its `branches`
 // continuations have a suffix of their own. Row r continues prefix floor(r / branches).
 import type { Device } from "../engine/device.ts";
+import { WorldlineError } from "../engine/errors.ts";
 import { attention, attentionCached, writeCache } from "../engine/ops/index.ts";
 import type { Scalar } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -12,11 +13,15 @@ interface Pair {
   readonly v: Tensor;
 }
 
+export type CacheType = "f32" | "f16";
+
 export interface CacheShape {
   readonly prompts: number;
   readonly branches: number;
   readonly prefix: number;
   readonly capacity: number;
+  /** Storage of keys and values; f32 unless told. */
+  readonly dtype?: CacheType;
 }
 
 export class KVCache {
@@ -28,10 +33,12 @@ export class KVCache {
   private readonly device: Device;
 
   constructor(device: Device, config: ChameleonConfig, shape: CacheShape) {
-    const { prompts, branches, prefix, capacity } = shape;
+    const { prompts, branches, prefix, capacity, dtype = "f32" } = shape;
+    if (dtype === "f16" && !device.capabilities.features.has("shader-f16"))
+      throw new WorldlineError("a cache in f16 was asked for but this adapter has no shader-f16; take f32");
     const pair = (rows: number, length: number, layer: number, what: string): Pair => {
       const make = (name: string) =>
-        device.tensor([rows, length, config.kvHeads, config.headDim], { name: `${what} ${name} ${layer}`, kind: "cache" });
+        device.tensor([rows, length, config.kvHeads, config.headDim], { dtype, name: `${what} ${name} ${layer}`, kind: "cache" });
       return { k: make("keys"), v: make("values") };
     };
     this.shape = shape;
@@ -41,11 +48,13 @@ export class KVCache {
     this.suffix = Array.from({ length: config.layers }, (_, i) => pair(prompts * branches, capacity, i, "suffix"));
   }
 
-  /** Attention that fills the prefixes: rows are prompts. */
-  filling(): Attend {
+  /** Attention that fills the prefixes: rows are prompts, their tokens come all at once, or in parts that begin at `base`. */
+  filling(base?: Scalar): Attend {
     return (q, k, v, layer) => {
-      writeCache(k, this.prefix[layer].k, 0);
-      writeCache(v, this.prefix[layer].v, 0);
+      const suffix = this.prefix[layer];
+      writeCache(k, suffix.k, base ?? 0);
+      writeCache(v, suffix.v, base ?? 0);
+      if (base) return attentionCached(q, { suffix, base, start: this.start });
       return attention(q, k, v, { causal: true, start: this.start });
     };
   }
@@ -57,7 +66,7 @@ export class KVCache {
       writeCache(k, suffix.k, base);
       writeCache(v, suffix.v, base);
       const { branches } = this.shape;
-      return attentionCached(q, { prefix: { ...this.prefix[layer], start: this.start, branches }, suffix, base });
+      return attentionCached(q, { prefix: { ...this.prefix[layer], branches }, start: this.start, suffix, base });
     };
   }
 
@@ -73,20 +82,4 @@ export class KVCache {
     }
     this.device.release(this.start.storage!.buffer, "cache");
   }
-}
-
-/** Token ids of prompts padded on the left to S, the first real column of each, and positions (0 on padding). */
-export function leftPad(
-  prompts: readonly Uint32Array[],
-  S: number,
-  padId: number,
-): { ids: Uint32Array; start: Uint32Array; positions: Uint32Array } {
-  const ids = new Uint32Array(prompts.length * S).fill(padId);
-  const positions = new Uint32Array(prompts.length * S);
-  const start = Uint32Array.from(prompts, (p) => S - p.length);
-  prompts.forEach((p, b) => {
-    ids.set(p, b * S + start[b]);
-    for (let i = 0; i < p.length; i++) positions[b * S + start[b] + i] = i;
-  });
-  return { ids, start, positions };
 }

@@ -1,5 +1,5 @@
-// Generation against full forward passes without a cache, against the f64 reference model, and against the runs of the published
-// implementation in test/goldens: one by one or in a batch, alone or as branches of one prompt, a row's ids are the same.
+// Generation against full forward passes without a cache and against the f64 reference model: one by one or in a batch, alone or as branches of
+// one prompt, prefilled at once or in parts, a row's ids are the same. The published implementation's runs: test/goldens_command.test.ts.
 
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -8,10 +8,8 @@ import { sample } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Chameleon } from "../models/chameleon.ts";
-import { type Continuation, Generator, type GeneratorShape, packMask, type SamplingOptions } from "../models/generate.ts";
-import { imageTokenTable } from "../weights/names.ts";
-import { loadLanguageModel } from "../world/model.ts";
-import { goldenJson, goldenPath } from "./goldens.ts";
+import { type Continuation, Generator, type GeneratorShape, type SamplingOptions } from "../models/generate.ts";
+import { fixedRules, packMask } from "../models/rules.ts";
 import { logSoftmax, referenceLogits } from "./reference_chameleon.ts";
 import { fullForward, messageOf, tinyConfig, tinyModel } from "./tiny_model.ts";
 
@@ -32,6 +30,7 @@ const warm: SamplingOptions = { temperature: 1.3, topK: 20, topP: 0.95, seed: 42
 const prompts = [2, 5, 9, 4].map((n, i) => Uint32Array.from({ length: n }, (_, t) => (t ? 8 + new Rng(i, `prompt ${t}`).int(37) : 0)));
 /** All ids but those of pictures, 5 to 7. */
 const allowed = Uint8Array.from({ length: config.vocabSize }, (_, i) => (i >= 5 && i <= 7 ? 0 : 1));
+const rules = fixedRules(allowed);
 const newTokens = 14;
 
 async function generate(
@@ -46,11 +45,11 @@ async function generate(
     branches: 1,
     promptTokens: 9,
     newTokens,
-    allowed: allowed.subarray(0, model.config.vocabSize),
+    rules: fixedRules(allowed.subarray(0, model.config.vocabSize)),
     ...shape,
   };
   const g = await Generator.make(device, model, full);
-  const out = await g.run(given, options, streams);
+  const out = await g.run(given, options, { streams });
   g.destroy();
   return out;
 }
@@ -153,7 +152,7 @@ test("branches of one prompt equal separate runs with the same streams", async (
 });
 
 test("a generator can be used again, with fewer prompts, and gives the same ids", async () => {
-  const g = await Generator.make(device, lm, { prompts: 3, branches: 2, promptTokens: 9, newTokens, allowed });
+  const g = await Generator.make(device, lm, { prompts: 3, branches: 2, promptTokens: 9, newTokens, rules });
   const first = await g.run(prompts.slice(0, 3), warm);
   await g.run([prompts[3]], greedy);
   const again = await g.run(prompts.slice(0, 3), warm);
@@ -171,7 +170,7 @@ test("a generator can be used again, with fewer prompts, and gives the same ids"
 
 test("nothing that is not allowed is written, and another seed writes something else", async () => {
   const only = Uint8Array.from({ length: config.vocabSize }, (_, i) => (i === 9 || i === 31 || i === 44 ? 1 : 0));
-  const [a, b] = [1, 2].map((seed) => generate(lm, { branches: 8, allowed: only }, [prompts[1]], { temperature: 5, seed }));
+  const [a, b] = [1, 2].map((seed) => generate(lm, { branches: 8, rules: fixedRules(only) }, [prompts[1]], { temperature: 5, seed }));
   const [first, second] = [(await a)[0].map(ids), (await b)[0].map(ids)];
   assert.equal(
     [...new Set(first.flat())].sort((x, y) => x - y),
@@ -183,7 +182,7 @@ test("nothing that is not allowed is written, and another seed writes something 
 test("the stop id ends a continuation and is scored but not written", async () => {
   const plain = await generate(lm, {}, prompts, greedy);
   const stopId = plain[2][0].ids[5];
-  for (const [p, [c]] of (await generate(lm, { stopId }, prompts, greedy)).entries()) {
+  for (const [p, [c]] of (await generate(lm, { rules: fixedRules(allowed, stopId) }, prompts, greedy)).entries()) {
     const end = plain[p][0].ids.indexOf(stopId);
     assert.is(c.stopped, end >= 0);
     assert.equal(ids(c), ids(plain[p][0]).slice(0, end < 0 ? undefined : end));
@@ -192,80 +191,18 @@ test("the stop id ends a continuation and is scored but not written", async () =
 });
 
 test("prompts that do not fit are refused", async () => {
-  const g = await Generator.make(device, lm, { prompts: 2, branches: 1, promptTokens: 5, newTokens: 2, allowed });
+  const g = await Generator.make(device, lm, { prompts: 2, branches: 1, promptTokens: 5, newTokens: 2, rules });
   const said = (given: Uint32Array[]) => messageOf(() => g.run(given, greedy));
   assert.is(await said([prompts[2]]), "generate: a prompt has 9 tokens but 2 to 5 fit; shorten it or make a longer generator");
   assert.is(await said([Uint32Array.of(0)]), "generate: a prompt has 1 tokens but 2 to 5 fit; shorten it or make a longer generator");
   assert.is(await said([prompts[0], prompts[0], prompts[1]]), "generate: 3 prompts were given but the generator was made for 1 to 2");
   g.destroy();
-  const short = () => Generator.make(device, lm, { prompts: 1, branches: 1, promptTokens: 1, newTokens: 2, allowed });
+  const short = () => Generator.make(device, lm, { prompts: 1, branches: 1, promptTokens: 1, newTokens: 2, rules });
   assert.is(await messageOf(short), "generate: a prompt needs at least 2 tokens; put the begin-of-sequence id in front");
 });
 
-interface Run {
-  readonly prompt: readonly number[];
-  readonly max_new_tokens: number;
-  readonly new_ids: readonly number[];
-}
-
-for (const name of ["tiny-mha", "tiny-gqa"]) {
-  const runs = goldenJson<Record<string, Run>>(`${name}/expected/generate.json`);
-  const batch = goldenJson<
-    Record<string, { input_ids: number[][]; attention_mask: number[][]; max_new_tokens: number; new_ids: number[][] }>
-  >(`${name}/expected/generate.json`).greedy_masked_batch_left_padded;
-
-  test(`generation of ${name} as published: masked, text only, pictures only, unrestricted, interleaved`, async () => {
-    const { config: c, lm: model } = await loadLanguageModel(device, goldenPath(name));
-    const pictures = new Set(imageTokenTable(c.vocabularyMap!));
-    const mask = (keep: (id: number) => boolean) => Uint8Array.from({ length: c.vocabSize }, (_, id) => (keep(id) ? 1 : 0));
-    const text = mask((id) => !pictures.has(id));
-    const masks: Record<string, Uint8Array> = {
-      greedy_masked: text,
-      "text-only": mask((id) => !pictures.has(id) && id !== c.boiId && id !== c.eoiId),
-      // The mode forbids EOS for the first id and BOI after it; neither was written, so forbidding both throughout is the same.
-      "image-only": mask((id) => pictures.has(id) || id === c.eoiId),
-      unrestricted: mask(() => true),
-    };
-    const written = async (given: readonly (readonly number[])[], count: number, flags: Uint8Array, stop = true) => {
-      const shape = {
-        promptTokens: Math.max(...given.map((p) => p.length)),
-        newTokens: count,
-        allowed: flags,
-        ...(stop ? { stopId: c.eosId } : {}),
-      };
-      return (
-        await generate(
-          model,
-          shape,
-          given.map((p) => Uint32Array.from(p)),
-          greedy,
-        )
-      ).map(([one]) => ids(one));
-    };
-    for (const [mode, flags] of Object.entries(masks)) {
-      const run = runs[mode];
-      assert.equal(await written([run.prompt], run.max_new_tokens, flags), [run.new_ids], mode);
-    }
-    const real = batch.input_ids.map((row, b) => row.filter((_, t) => batch.attention_mask[b][t]));
-    assert.equal(await written(real, batch.max_new_tokens, text), batch.new_ids, "greedy_masked_batch_left_padded");
-    const whole = runs["interleaved-text-image"];
-    const [picture] = await written(
-      [whole.prompt],
-      64,
-      mask((id) => pictures.has(id)),
-      false,
-    );
-    const [after] = await written(
-      [[...whole.prompt, ...picture]],
-      whole.max_new_tokens - 64,
-      mask((id) => !pictures.has(id) && id !== c.boiId),
-    );
-    assert.equal([...picture, ...after], whole.new_ids, "interleaved-text-image");
-  });
-}
-
 test("an empty list of prompts is refused", async () => {
-  const g = await Generator.make(device, lm, { prompts: 2, branches: 1, promptTokens: 5, newTokens: 2, allowed });
+  const g = await Generator.make(device, lm, { prompts: 2, branches: 1, promptTokens: 5, newTokens: 2, rules });
   assert.match(await messageOf(() => g.run([], greedy)), /^generate: 0 prompts were given but the generator was made for 1 to 2/);
   g.destroy();
 });

@@ -4,7 +4,9 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
 import { Rng } from "../engine/rng.ts";
-import { Generator, type Scored, Scorer } from "../models/generate.ts";
+import { Generator } from "../models/generate.ts";
+import { fixedRules } from "../models/rules.ts";
+import { type Scored, Scorer } from "../models/score.ts";
 import { referenceTokenLosses } from "./reference_chameleon.ts";
 import { messageOf, tinyConfig, tinyModel } from "./tiny_model.ts";
 
@@ -61,7 +63,13 @@ for (const [name, m] of Object.entries(models)) {
 
 test("scores equal the log-probabilities that generation reports", async () => {
   const everything = new Uint8Array(config.vocabSize).fill(1);
-  const generator = await Generator.make(device, lm, { prompts: 1, branches: 2, promptTokens: 5, newTokens: 6, allowed: everything });
+  const generator = await Generator.make(device, lm, {
+    prompts: 1,
+    branches: 2,
+    promptTokens: 5,
+    newTokens: 6,
+    rules: fixedRules(everything),
+  });
   const written = await generator.run([prompts[1]], { temperature: 1.3, seed: 42 });
   const scorer = await Scorer.make(device, lm, { prompts: 1, branches: 2, prefixTokens: 5, tokens: 6, scored: 6 });
   const list = written[0].map((c) => ({ ids: c.ids, weights: new Float32Array(6).fill(1) }));

@@ -2,6 +2,7 @@
 // annotation: the action a CDM reads off each unlabelled pair, with its log-probability.
 import type { Device } from "../engine/device.ts";
 import { Generator, type SamplingOptions } from "../models/generate.ts";
+import { fixedRules } from "../models/rules.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { Template } from "../tokenizer/templates.ts";
 import { allowedIds } from "../tokenizer/vocab.ts";
@@ -54,8 +55,7 @@ export async function annotate(
     branches: 1,
     promptTokens: longest,
     newTokens: maxTokens,
-    allowed: allowedIds(model.vocab, "text"),
-    stopId: model.vocab.eos,
+    rules: fixedRules(allowedIds(model.vocab, "text"), model.vocab.eos),
   };
   const generator = await Generator.make(device, model.lm, shape);
   const out: AnnotatedRecord[] = [];
@@ -63,7 +63,7 @@ export async function annotate(
     options.signal?.throwIfAborted();
     const part = prompts.slice(i, i + batch);
     const streams = Uint32Array.from({ length: batch }, (_, n) => i + n);
-    const results = await generator.run(part, options.sampling, streams);
+    const results = await generator.run(part, options.sampling, { streams, signal: options.signal });
     results.forEach(([c], n) => {
       const logprob = c.logprobs.reduce((a, v) => a + v, 0);
       const tokens = c.logprobs.length;

@@ -2,6 +2,7 @@
 // model if asked, and candidates: K target pictures sampled from one shared prompt.
 import type { Device } from "../engine/device.ts";
 import { Generator, type SamplingOptions } from "../models/generate.ts";
+import { fixedRules } from "../models/rules.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { Template } from "../tokenizer/templates.ts";
 import { allowedIds, idsToCodes } from "../tokenizer/vocab.ts";
@@ -71,14 +72,14 @@ export async function draw(
     branches: candidates,
     promptTokens: longest,
     newTokens: cells,
-    allowed: allowedIds(model.vocab, "image"),
+    rules: fixedRules(allowedIds(model.vocab, "image")),
   };
   const generator = await Generator.make(device, model.lm, shape);
   const out: Drawn[] = [];
   for (let i = 0; i < requests.length; i += batch) {
     options.signal?.throwIfAborted();
     const streams = Uint32Array.from({ length: batch * candidates }, (_, n) => i * candidates + n);
-    const results = await generator.run(prompts.slice(i, i + batch), options.sampling, streams);
+    const results = await generator.run(prompts.slice(i, i + batch), options.sampling, { streams, signal: options.signal });
     for (const [n, branches] of results.entries()) {
       const drawn = branches.map((b) => idsToCodes(model.vocab, b.ids));
       const logprobs = branches.map((b) => b.logprobs.reduce((a, v) => a + v, 0));

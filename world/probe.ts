@@ -2,7 +2,7 @@
 // directions: "image" scores p(target | source, action), "action" scores p(action | source, target). 50% is chance.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { type Scored, Scorer } from "../models/generate.ts";
+import { type Scored, Scorer } from "../models/score.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { CodeStore, Progress } from "./codes.ts";
 import type { Model } from "./model.ts";

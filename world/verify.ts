@@ -1,7 +1,7 @@
 // Verification at inference (paper section 3.3): each candidate picture is scored by the dynamics model with p(action | source, candidate) and the
 // best is kept. The candidates of one request share the prefilled source picture.
 import type { Device } from "../engine/device.ts";
-import { type Scored, Scorer } from "../models/generate.ts";
+import { type Scored, Scorer } from "../models/score.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { Template } from "../tokenizer/templates.ts";
 import type { CodeStore, Progress } from "./codes.ts";

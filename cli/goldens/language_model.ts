@@ -11,7 +11,7 @@ import { Taps } from "./taps.ts";
 import { shifted } from "./training.ts";
 
 /** What the released package writes over the logits of image ids. */
-const LOWEST = -3.4028234663852886e38;
+export const LOWEST = -3.4028234663852886e38;
 
 export async function languageModel(given: Case): Promise<Row[]> {
   if (!(await given.answers.has("lm.safetensors"))) return [];

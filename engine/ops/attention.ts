@@ -51,19 +51,21 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
 
 /** Keys and values of earlier tokens. */
 export interface CachedKeys {
-  /** A prompt's keys and values (P, S, K, D), `start` u32 (P) the first token of each that counts; `branches` rows of q share one. */
-  readonly prefix?: { readonly k: Tensor; readonly v: Tensor; readonly start: Tensor; readonly branches: number };
+  /** A prompt's keys and values (P, S, K, D); `branches` rows of q share one. */
+  readonly prefix?: { readonly k: Tensor; readonly v: Tensor; readonly branches: number };
   /** Each row's own tokens (R, cap, K, D), those of this call included: see writeCache. */
   readonly suffix: { readonly k: Tensor; readonly v: Tensor };
   /** Tokens in the suffix before this call. */
   readonly base: Scalar | number;
+  /** u32 (P, or R without a prefix): tokens of prefix and suffix together that are padding, not seen by any query. */
+  readonly start?: Tensor;
   /** Factor of the scores; 1 / sqrt(D) unless told. */
   readonly scale?: number;
 }
 
 /**
- * Attention of T new tokens a row, q (R, T, N, D) -> (R, T, N, D): query t of row r sees its prefix and the tokens 0 ... base + t of its suffix.
- * Has no gradient. base + T must not pass the suffix's room.
+ * Attention of T new tokens a row, q (R, T, N, D) -> (R, T, N, D): query t of row r sees its prefix and the tokens 0 ... base + t of its suffix;
+ * one that sees none gives zeros. Has no gradient. base + T must not pass the suffix's room.
  */
 export function attentionCached(q: Tensor, cache: CachedKeys): Tensor {
   const [R, T, N, D] = fourOf("attentionCached", "q", q);
@@ -84,11 +86,11 @@ export function attentionCached(q: Tensor, cache: CachedKeys): Tensor {
   if (prefix) checkPrefix(prefix, R, K, D);
   const { tape } = q;
   const o = tape.empty([R, T, N, D], "f32", "attention");
-  const start = startOf("attentionCached", tape.device, prefix?.start, R / branches);
+  const start = startOf("attentionCached", tape.device, cache.start, R / branches);
   tape.launch(
     cached,
     { q, kp: prefix?.k ?? suffix.k, vp: prefix?.v ?? suffix.v, start, ks: suffix.k, vs: suffix.v, o },
-    { R, T, S: prefix?.k.shape[1] ?? 0, cap, N, K, D, branches, base, scale: cache.scale ?? 1 / Math.sqrt(D) },
+    { R, T, S: prefix?.k.shape[1] ?? 0, cap, N, K, D, branches, base, padded: cache.start ? 1 : 0, scale: cache.scale ?? 1 / Math.sqrt(D) },
   );
   return o;
 }

@@ -17,15 +17,17 @@ export interface RopeOptions {
   /** linear divides positions by factor; dynamic grows theta once `positions` passes `maxPositions`. */
   readonly scaling?: { readonly type: "linear" | "dynamic"; readonly factor: number } | null;
   readonly maxPositions?: number;
+  /** With dynamic scaling: tokens known when positions are first rotated; later positions are rotated one by one, each as the last of its sequence. */
+  readonly known?: number;
 }
 
 /** cos and sin of position * theta^(-2j/D) for every position and j < D/2. */
 export function ropeTable(device: Device, o: RopeOptions): RopeTable {
   const half = o.headDim / 2;
-  const { theta, position } = scaled(o);
   const cos = new Float32Array(o.positions * half);
   const sin = new Float32Array(o.positions * half);
   for (let p = 0; p < o.positions; p++) {
+    const { theta, position } = scaled(o, Math.max(p + 1, o.known ?? o.positions));
     for (let j = 0; j < half; j++) {
       const angle = (p / position) * theta ** ((-2 * j) / o.headDim);
       cos[p * half + j] = Math.cos(angle);
@@ -36,10 +38,14 @@ export function ropeTable(device: Device, o: RopeOptions): RopeTable {
   return { cos: make("rope cos", cos), sin: make("rope sin", sin) };
 }
 
-function scaled({ theta, headDim: D, positions, scaling, maxPositions = positions }: RopeOptions): { theta: number; position: number } {
+/** theta and the divisor of positions for a sequence of `length` tokens. */
+function scaled(
+  { theta, headDim: D, positions, scaling, maxPositions = positions }: RopeOptions,
+  length: number,
+): { theta: number; position: number } {
   if (scaling?.type === "linear") return { theta, position: scaling.factor };
-  if (scaling?.type !== "dynamic" || positions <= maxPositions) return { theta, position: 1 };
-  return { theta: theta * ((scaling.factor * positions) / maxPositions - (scaling.factor - 1)) ** (D / (D - 2)), position: 1 };
+  if (scaling?.type !== "dynamic" || length <= maxPositions) return { theta, position: 1 };
+  return { theta: theta * ((scaling.factor * length) / maxPositions - (scaling.factor - 1)) ** (D / (D - 2)), position: 1 };
 }
 
 /** Rotates each head of x (B, T, H, D) by its token's position, u32 (B * T). */

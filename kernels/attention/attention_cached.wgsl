@@ -1,12 +1,12 @@
 // Attention of new queries over a cache in two parts: o[r, t, n] = softmax-weighted sum of values, as in attention.wgsl, over the keys
-// start[i] ... S - 1 of prefix row i = floor(r / branches), shared by neighbouring rows, and the keys 0 ... base + t of row r's own suffix.
-// One invocation makes one query's row, with o as its accumulator.
+// 0 ... S - 1 of prefix row i = floor(r / branches), shared by neighbouring rows, and then the keys 0 ... base + t of row r's own suffix. Of this sequence
+// the first start[i] keys are not seen where padded is 1. A query that sees no key gives zeros. One invocation makes one query's row, with o as its accumulator.
 alias QT = f32;
 alias PKT = f32;
 alias PVT = f32;
 alias KT = f32;
 alias VT = f32;
-struct Params { R: u32, T: u32, S: u32, cap: u32, N: u32, K: u32, D: u32, branches: u32, base: u32, scale: f32 }
+struct Params { R: u32, T: u32, S: u32, cap: u32, N: u32, K: u32, D: u32, branches: u32, base: u32, padded: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> q: array<QT>;
 @group(0) @binding(1) var<storage, read> kp: array<PKT>;
 @group(0) @binding(2) var<storage, read> vp: array<PVT>;
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let head = n / (p.N / p.K);
   let shared_row = r / p.branches;
   var first = 0u;
-  if (p.S > 0u) { first = start[shared_row]; }
+  if (p.padded == 1u) { first = start[shared_row]; }
   let end = p.S + min(p.base + t + 1u, p.cap);
 
   for (var d = 0u; d < p.D; d++) { o[row * p.D + d] = 0.0; }
@@ -54,5 +54,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       o[row * p.D + d] = o[row * p.D + d] * keep + weight * value;
     }
   }
-  for (var d = 0u; d < p.D; d++) { o[row * p.D + d] /= sum; }
+  for (var d = 0u; d < p.D; d++) { o[row * p.D + d] /= max(sum, 1e-30); }
 }

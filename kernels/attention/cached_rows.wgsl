@@ -7,7 +7,7 @@ alias PKT = f32;
 alias PVT = f32;
 alias KT = f32;
 alias VT = f32;
-struct Params { R: u32, T: u32, S: u32, cap: u32, N: u32, K: u32, D: u32, branches: u32, base: u32, scale: f32 }
+struct Params { R: u32, T: u32, S: u32, cap: u32, N: u32, K: u32, D: u32, branches: u32, base: u32, padded: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4<QT>>;
 @group(0) @binding(1) var<storage, read> kp: array<vec4<PKT>>;
 @group(0) @binding(2) var<storage, read> vp: array<vec4<PVT>>;
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var query: array<u32, LOADS>;
   for (var i = 0u; i < LOADS; i++) { query[i] = queryOf(prefix, head, min(begin + (i * LANES + lane) % ROWS, count - 1u)).x; }
   var first = 0u;
-  if (p.S > 0u) { first = start[prefix]; }
+  if (p.padded == 1u) { first = start[prefix]; }
 
   var sums: array<array<vec4f, ROWS>, QUADS>;
   var total: array<vec4f, ROWS>;
@@ -94,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     var weights = totalThen[i];
     var made: array<vec4f, QUADS>;
     for (var j = 0u; j < QUADS; j++) { made[j] = sumsThen[j][i]; }
-    for (var s0 = 0u; s0 < end; s0 += 4u * LANES) {
+    for (var s0 = max(first, p.S) - p.S; s0 < end; s0 += 4u * LANES) {
       let s = vec4u(s0 + 4u * lane) + vec4u(0u, 1u, 2u, 3u);
       let at = keys + min(s, vec4u(end - 1u)) * step;
       var score = vec4f();
@@ -118,7 +118,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         }
       }
     }
-    let sum = subgroupAdd(dot(weights, vec4f(1.0)));
+    let sum = max(subgroupAdd(dot(weights, vec4f(1.0))), 1e-30);
     for (var j = 0u; j < QUADS; j++) {
       let quad = j * LANES + lane;
       if (quad < quads) { o[place.x + quad] = made[j] / sum; }

@@ -7,7 +7,7 @@ alias PKT = f32;
 alias PVT = f32;
 alias KT = f32;
 alias VT = f32;
-struct Params { R: u32, T: u32, S: u32, cap: u32, N: u32, K: u32, D: u32, branches: u32, base: u32, scale: f32 }
+struct Params { R: u32, T: u32, S: u32, cap: u32, N: u32, K: u32, D: u32, branches: u32, base: u32, padded: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> q: array<vec4<QT>>;
 @group(0) @binding(1) var<storage, read> kp: array<vec4<PKT>>;
 @group(0) @binding(2) var<storage, read> vp: array<vec4<PVT>>;
@@ -94,15 +94,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   }
   var state: State;
   for (var i = 0u; i < ROWS; i++) { state.top[i] = -1e38; }
-  var first = 0u;
-  if (p.S > 0u) { first = start[prefix]; }
+  var hidden = 0u;
+  if (p.padded == 1u) { hidden = start[prefix]; }
   let last = min(begin + ROWS, count) - 1u;
   // Part 0 is the prefix, part i the suffix of the tile's i-th branch: one loop, so that the compiler sees the body once.
   for (var part = 0u; part <= last / perBranch - begin / perBranch + 1u; part++) {
     let branch = begin / perBranch + part - 1u;
     let r = prefix * p.branches + branch;
     let newest = select(p.T - 1u, last % perBranch / share, branch == last / perBranch);
-    if (part > 0u) { first = 0u; }
+    let first = select(max(hidden, p.S) - p.S, hidden, part == 0u);
     let end = select(min(p.base + newest + 1u, p.cap), p.S, part == 0u);
     let keys = (select(r * p.cap, prefix * p.S, part == 0u) * p.K + head) * quads;
     attend(&state, &rows, part > 0u, r, keys, first, end, lane);
@@ -110,7 +110,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
   var scales: array<f32, ROWS>;
   var places: array<u32, ROWS>;
   for (var i = 0u; i < ROWS; i++) {
-    scales[i] = 1.0 / subgroupAdd(dot(state.total[i], vec4f(1.0)));
+    scales[i] = 1.0 / max(subgroupAdd(dot(state.total[i], vec4f(1.0))), 1e-30);
     places[i] = subgroupShuffle(rows.query[i / LANES], i % LANES);
   }
   // A bound known only at run time keeps this loop rolled: unrolled, its stores take long to compile on a software adapter.
