@@ -1,4 +1,5 @@
-// Cross entropy of rows of logits, its weighted mean, and the gradient of that mean: three launches in all for a training step.
+// Cross entropy of rows of logits with label smoothing and z-loss, its weighted mean, and the gradient of that mean. The logits may be those of
+// some rows of the batch: the numbers of all rows lie in one array, from `row` on.
 import { type Capabilities, grid2d, kernel, type Numbers } from "../kernel.ts";
 import { rowVariant } from "../rows.ts";
 
@@ -7,8 +8,8 @@ export const crossEntropy = kernel({
   source: new URL("./cross_entropy.wgsl", import.meta.url),
   lib: ["grid", "reduce"],
   reads: ["logits", "targets"],
-  writes: ["ce", "lse", "correct"],
-  params: { R: "u32", V: "u32" },
+  writes: ["ce", "lse", "correct", "cost"],
+  params: { R: "u32", V: "u32", row: "u32", smoothing: "f32", z: "f32" },
   types: { targets: "u32", correct: "u32" },
   consts: { WG: 64 },
   grid: ({ R }) => grid2d(R),
@@ -34,7 +35,7 @@ export const crossEntropyDx = kernel({
   lib: ["grid"],
   reads: ["logits", "targets", "weights", "lse", "inverse", "dloss"],
   writes: ["dlogits"],
-  params: { R: "u32", V: "u32", acc: "u32" },
+  params: { R: "u32", V: "u32", row: "u32", smoothing: "f32", z: "f32", acc: "u32" },
   types: { targets: "u32" },
   consts: { WG: 64 },
   grid: ({ R, V }, { WG }) => grid2d(Math.ceil((R * V) / WG)),
@@ -63,9 +64,10 @@ export const weightedMean = kernel({
   name: "weighted_mean",
   source: new URL("./weighted_mean.wgsl", import.meta.url),
   lib: ["reduce"],
-  reads: ["ce", "weights"],
-  writes: ["loss", "inverse"],
+  reads: ["cost", "weights", "correct"],
+  writes: ["loss", "inverse", "totals"],
   params: { R: "u32", byWeights: "u32", denominator: "f32" },
+  types: { correct: "u32" },
   consts: (_, { software, lanes }) => ({ WG: software ? Math.max(4, lanes) : 256 }),
   grid: () => [1],
 });
