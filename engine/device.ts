@@ -31,6 +31,13 @@ export interface Compiled {
   readonly layout: GPUBindGroupLayout;
 }
 
+/** Bytes begin ... end of a buffer have a counterpart in another. */
+interface Twin {
+  readonly begin: number;
+  readonly end: number;
+  readonly buffer: GPUBuffer;
+}
+
 /** What a launch needs before compilation: chosen while recording, compiled with the plan. */
 export interface Choice {
   readonly key: string;
@@ -59,7 +66,8 @@ export class Device {
   private readonly texts = new Map<string, Promise<string>>();
   private readonly bytesOf = new Map<MemoryKind, number>();
   private nothing: Tensor | undefined;
-  private readonly mirrors = new Map<string, WeakMap<GPUBuffer, GPUBuffer>>();
+  private readonly mirrors = new Map<string, WeakMap<GPUBuffer, Twin[]>>();
+  private readonly arenas = new WeakMap<GPUBuffer, readonly Tensor[]>();
   /** Held for good: collecting Dawn's instance while a device of it lives ends the process. */
   readonly gpu: GPU;
   /** Why the device was lost, once it is. */
@@ -199,17 +207,43 @@ export class Device {
       end += align(s.shape.reduce((a, b) => a * b, 1) * 4, 256);
     }
     const buffer = this.allocate(end, kind, label);
-    return specs.map((s, i) => new Tensor(s.shape, "f32", s.name, { storage: { buffer, offset: offsets[i] } }));
+    const tensors = specs.map((s, i) => new Tensor(s.shape, "f32", s.name, { storage: { buffer, offset: offsets[i] } }));
+    this.arenas.set(buffer, tensors);
+    return tensors;
   }
 
-  /** The same range in a second buffer of equal size made once per `role` ("gradients", "moment 1"): a parameter's gradient and moments. */
+  /**
+   * An f32 tensor of t's shape made once per `role` ("gradients", "moment 1") and zero at first: a parameter's gradient and moments. Trainable
+   * neighbours of an arena get neighbouring ranges of one buffer, so that a range of parameters has one range of gradients; frozen ones take nothing.
+   */
   mirror(t: Tensor, role: string, kind: MemoryKind): Tensor {
     const { buffer, offset } = stored(t);
     let map = this.mirrors.get(role);
     if (!map) this.mirrors.set(role, (map = new WeakMap()));
-    let twin = map.get(buffer);
-    if (!twin) map.set(buffer, (twin = this.allocate(buffer.size, kind, `${role} of ${buffer.label}`)));
-    return new Tensor(t.shape, t.dtype, `${role} of ${t.name}`, { storage: { buffer: twin, offset } });
+    let twins = map.get(buffer);
+    if (!twins) map.set(buffer, (twins = []));
+    const end = offset + t.bytes;
+    let twin = twins.find((w) => w.begin <= offset && end <= w.end);
+    if (!twin) {
+      const range = this.trainedAround(t, twins);
+      const bytes = t.dtype === "f32" ? range.end - range.begin : t.size * 4;
+      twins.push((twin = { ...range, buffer: this.allocate(bytes, kind, `${role} of ${buffer.label}`) }));
+    }
+    return new Tensor(t.shape, "f32", `${role} of ${t.name}`, { storage: { buffer: twin.buffer, offset: offset - twin.begin } });
+  }
+
+  /** The bytes of t and of its trainable neighbours that have no twin yet. */
+  private trainedAround(t: Tensor, twins: readonly Twin[]): { begin: number; end: number } {
+    const { buffer, offset } = stored(t);
+    const all = this.arenas.get(buffer) ?? [];
+    const at = all.findIndex((a) => stored(a).offset === offset);
+    if (at < 0) return { begin: offset, end: offset + t.bytes };
+    const offsetOf = (i: number) => (i < all.length ? stored(all[i]).offset : buffer.size);
+    const free = (i: number) => all[i]?.trainable && !twins.some((w) => w.begin <= offsetOf(i) && offsetOf(i) < w.end);
+    let [first, last] = [at, at];
+    while (free(first - 1)) first--;
+    while (free(last + 1)) last++;
+    return { begin: offsetOf(first), end: offsetOf(last + 1) };
   }
 
   /** Copies host numbers into a stored tensor. */

@@ -1,6 +1,7 @@
 // AdamW over all parameters in few launches: parameters that lie side by side in one buffer are updated as one range. Their gradients and
-// moments are ranges of buffers of equal size (Device.mirror), so nothing is gathered.
+// moments are ranges of twin buffers (Device.mirror), so nothing is gathered, and what does not train has neither.
 import { clipScale, sumSquares, sumSquaresShare, adamw as update } from "../kernels/adamw/adamw.ts";
+import { fill } from "../kernels/fill/fill.ts";
 import type { Device } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Scalar, Tape } from "./tape.ts";
@@ -17,40 +18,75 @@ export interface AdamWOptions {
   readonly clip?: number;
   /** Names that are not decayed. */
   readonly noDecay?: (name: string) => boolean;
+  /** Factor of the learning rate by name; 1 without. */
+  readonly rate?: (name: string) => number;
+  /** A loss of this tape: where it is not finite nothing is updated. */
+  readonly loss?: Tensor;
+  /** The tape whose gradients are used, where another plan than this one computes them (gradient accumulation). */
+  readonly from?: Tape;
+}
+
+/** Results of an update, to be kept and read. */
+export interface Update {
+  /** The global norm before clipping (1). */
+  readonly norm: Tensor;
+  /** u32 (2): updates skipped because norm or loss was not finite, in all and in a row up to now. */
+  readonly skips: Tensor;
 }
 
 /**
- * Appends the update of every parameter that has a gradient on the tape: clipping by the global norm, then decoupled decay and Adam with bias
- * correction. A gradient that is not finite changes nothing. Returns the norm before clipping (1).
+ * Appends the update of every parameter that has a gradient: clipping by the global norm, then decoupled decay and Adam with bias correction. A norm
+ * or loss that is not finite leaves parameters and moments as they are and is counted.
  */
-export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWOptions): { norm: Tensor } {
+export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWOptions): Update {
   const { device } = tape;
-  const used = [...params].filter(([, t]) => tape.hasGrad(t));
-  if (used.length === 0) throw new WorldlineError("adamw: no parameter has a gradient; call tape.backward(loss) first");
-  const limit = Math.floor(device.raw.limits.maxStorageBufferBindingSize / 1024) * 256;
-  const ranges = mergedRanges(used, o.noDecay ?? (() => false), limit);
-  const groups = ranges.map((r) => Math.ceil(r.tensor.size / sumSquaresShare));
+  const ranges = rangesOf(device, params, o.from ?? tape, o);
+  const groups = ranges.map((r) => Math.ceil(r.w.size / sumSquaresShare));
   const part = tape.empty([groups.reduce((a, n) => a + n, 0)], "f32", "norm parts");
   let at = 0;
   ranges.forEach((r, i) => {
-    tape.launch(sumSquares, { x: device.mirror(r.tensor, "gradients", "gradients"), part }, { n: r.tensor.size, at });
+    tape.launch(sumSquares, { x: r.grad, part }, { n: r.w.size, at });
     at += groups[i];
   });
   const norm = tape.empty([1], "f32", "gradient norm");
   const scale = tape.empty([1], "f32", "gradient scale");
-  tape.launch(clipScale, { part, norm, scale }, { n: part.size, clip: o.clip ?? 0 });
+  const skips = device.tensor([2], { dtype: "u32", name: "skipped updates" });
+  const judged = { part, loss: o.loss ?? part, norm, scale, skips };
+  tape.launch(clipScale, judged, { n: part.size, clip: o.clip ?? 0, hasLoss: o.loss ? 1 : 0 });
   const [b1, b2] = o.betas;
   const c1 = o.step.map((t) => 1 - b1 ** t);
   const c2 = o.step.map((t) => 1 - b2 ** t);
-  for (const { tensor: w, decayed } of ranges) {
-    const { grad, m, v } = twins(device, w);
-    const decay = decayed ? o.weightDecay : 0;
-    tape.launch(update, { grad, scale, w, m, v }, { n: w.size, lr: o.lr, b1, b2, c1, c2, eps: o.eps, decay });
+  for (const { w, grad, m, v, decay, rate } of ranges) {
+    const lr = rate === 1 ? o.lr : o.lr.map((value) => value * rate);
+    tape.launch(update, { grad, scale, w, m, v }, { n: w.size, lr, b1, b2, c1, c2, eps: o.eps, decay });
   }
-  return { norm };
+  return { norm, skips };
 }
 
-function twins(device: Device, w: Tensor): { grad: Tensor; m: Tensor; v: Tensor } {
+/** Appends launches that set the gradients which `from` computes to zero: what follows an update where several plans' gradients are summed. */
+export function zeroGradients(tape: Tape, params: ReadonlyMap<string, Tensor>, from: Tape): void {
+  const same = { weightDecay: 0 };
+  for (const { grad } of rangesOf(tape.device, params, from, same)) tape.launch(fill, { y: grad }, { n: grad.size, value: 0 });
+}
+
+/** Moments of those of the given parameters that train, by name, for checkpoints: `<name>.exp_avg` and `<name>.exp_avg_sq`. */
+export function optimizerState(device: Device, params: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+  const out = new Map<string, Tensor>();
+  for (const [name, t] of params) {
+    if (!t.trainable) continue;
+    const { m, v } = twins(device, t);
+    out.set(`${name}.exp_avg`, m).set(`${name}.exp_avg_sq`, v);
+  }
+  return out;
+}
+
+interface Twins {
+  readonly grad: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+}
+
+function twins(device: Device, w: Tensor): Twins {
   return {
     grad: device.mirror(w, "gradients", "gradients"),
     m: device.mirror(w, "moment 1", "moments"),
@@ -58,50 +94,53 @@ function twins(device: Device, w: Tensor): { grad: Tensor; m: Tensor; v: Tensor 
   };
 }
 
-/** Moments of the given parameters by name, for checkpoints: `<name>.exp_avg` and `<name>.exp_avg_sq`. */
-export function optimizerState(device: Device, params: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
-  const out = new Map<string, Tensor>();
-  for (const [name, t] of params) {
-    const { m, v } = twins(device, t);
-    out.set(`${name}.exp_avg`, m).set(`${name}.exp_avg_sq`, v);
-  }
-  return out;
+/** Parameters that lie side by side, with their gradients and moments, and are updated alike. */
+interface Range extends Twins {
+  readonly w: Tensor;
+  readonly decay: number;
+  readonly rate: number;
 }
 
-interface Range {
-  readonly tensor: Tensor;
-  readonly decayed: boolean;
-}
-
-/** Joins parameters that follow each other in one buffer (padding between them holds zeros) up to `limit` values. */
-function mergedRanges(params: readonly (readonly [string, Tensor])[], noDecay: (name: string) => boolean, limit: number): Range[] {
-  const list = params.map(([name, t]) => {
-    if (t.dtype !== "f32" || !t.storage)
-      throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored f32 tensors`);
-    return {
-      buffer: t.storage.buffer,
-      begin: t.storage.offset / 4,
-      end: t.storage.offset / 4 + Math.ceil(t.size / 4) * 4,
-      decayed: !noDecay(name),
-    };
-  });
-  const buffers = [...new Set(list.map((r) => r.buffer))];
+/** Joins parameters that follow each other (padding between them holds zeros) as far as one binding goes. */
+function rangesOf(
+  device: Device,
+  params: ReadonlyMap<string, Tensor>,
+  from: Tape,
+  o: Pick<AdamWOptions, "noDecay" | "rate" | "weightDecay">,
+): Range[] {
+  const limit = Math.floor(device.raw.limits.maxStorageBufferBindingSize / 1024) * 1024;
+  const buffers: GPUBuffer[] = [];
+  const list = [...params]
+    .filter(([, t]) => from.hasGrad(t))
+    .map(([name, t]) => {
+      if (t.dtype !== "f32" || !t.storage)
+        throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored f32 tensors`);
+      const { buffer, offset } = t.storage;
+      if (!buffers.includes(buffer)) buffers.push(buffer);
+      const places = Object.values(twins(device, t)).map((twin) => twin.storage!);
+      const [decay, rate] = [o.noDecay?.(name) ? 0 : o.weightDecay, o.rate?.(name) ?? 1];
+      return { buffer, begin: offset, end: offset + Math.ceil(t.bytes / 16) * 16, places, decay, rate };
+    });
+  if (list.length === 0) throw new WorldlineError("adamw: no parameter has a gradient; call tape.backward(loss) first");
   list.sort((a, b) => buffers.indexOf(a.buffer) - buffers.indexOf(b.buffer) || a.begin - b.begin);
   const joined: typeof list = [];
   for (const r of list) {
     const last = joined[joined.length - 1];
-    if (last && last.buffer === r.buffer && last.decayed === r.decayed && r.begin - last.end < 64 && r.end - last.begin <= limit)
+    const near = last && last.buffer === r.buffer && r.begin - last.end < 256 && r.end - last.begin <= limit;
+    const alike = near && last.decay === r.decay && last.rate === r.rate;
+    if (alike && r.places.every((p, i) => p.buffer === last.places[i].buffer && p.offset - last.places[i].offset === r.begin - last.begin))
       last.end = r.end;
     else joined.push({ ...r });
   }
-  return joined.flatMap(({ buffer, begin, end, decayed }) => {
+  return joined.flatMap(({ buffer, begin, end, places, decay, rate }) => {
     const parts: Range[] = [];
     for (let b = begin; b < end; b += limit) {
-      const n = Math.min(limit, end - b);
-      parts.push({
-        decayed,
-        tensor: new Tensor([n], "f32", `parameters ${b} to ${b + n} of ${buffer.label}`, { storage: { buffer, offset: b * 4 } }),
-      });
+      const n = Math.min(limit, end - b) / 4;
+      const name = `parameters ${b / 4} to ${b / 4 + n} of ${buffer.label}`;
+      const view = (place: { buffer: GPUBuffer; offset: number }) =>
+        new Tensor([n], "f32", name, { storage: { buffer: place.buffer, offset: place.offset + b - begin } });
+      const [grad, m, v] = places.map(view);
+      parts.push({ w: view({ buffer, offset: begin }), grad, m, v, decay, rate });
     }
     return parts;
   });

@@ -85,7 +85,8 @@ export class Plan {
   static async make(tape: Tape, pool?: ActivationPool): Promise<Plan> {
     const plan = new Plan(tape);
     const { device } = tape;
-    const launches = device.debug >= 4 ? plan.addChecks(tape.launches) : tape.launches;
+    const wanted = withoutUnread(tape.launches, tape.kept);
+    const launches = device.debug >= 4 ? plan.addChecks(wanted) : wanted;
     const results = await Promise.allSettled(launches.map((l) => device.compile(l.choice)));
     const problems = [...new Set(results.flatMap((r) => (r.status === "rejected" ? [(r.reason as Error).message] : [])))];
     if (problems.length) throw new WorldlineError(problems.join("\n"));
@@ -322,6 +323,19 @@ export class Plan {
     this.uniforms.buffer.destroy();
     this.buffers = [];
   }
+}
+
+/** Without the launches of a second pass of `recompute` whose results nothing reads, such as the last product of a block. */
+function withoutUnread(launches: readonly Launch[], kept: ReadonlySet<Tensor>): readonly Launch[] {
+  const read = new Set<Tensor>();
+  const wanted = [...launches].reverse().filter((l) => {
+    const reads = l.choice.kernel.reads.length;
+    const written = l.tensors.slice(reads).map((t) => t.root);
+    const idle = l.again && written.every((t) => !t.storage && !kept.has(t) && !read.has(t));
+    if (!idle) for (const t of l.tensors) read.add(t.root);
+    return !idle;
+  });
+  return wanted.length === launches.length ? launches : wanted.reverse();
 }
 
 function takeSlot(slots: Slot[], bytes: number, begin: number): Slot {

@@ -39,6 +39,8 @@ export interface Launch {
   readonly tensors: readonly Tensor[];
   readonly params: readonly (number | Scalar)[];
   readonly scope: string;
+  /** Recorded once more inside `recompute`: left out of the plan where nothing reads what it writes. */
+  readonly again?: boolean;
   /** Made where the model recorded it; its stack names the line. */
   readonly origin: Error;
 }
@@ -66,6 +68,10 @@ export class Tape {
   private readonly gradients = new Map<Tensor, Tensor>();
   private readonly accumulate: boolean;
   private scopes: string[] = [];
+  /** Inside the first pass of `recompute`: gradient closures are not kept. */
+  private forgetting = false;
+  /** Inside its second pass. */
+  private again = false;
 
   /** `training` keeps gradient closures; `accumulate` adds to the parameters' gradients instead of overwriting them. */
   constructor(device: Device, options: { training?: boolean; accumulate?: boolean } = {}) {
@@ -140,7 +146,8 @@ export class Tape {
       return value;
     });
     const choice = this.device.choose(k, numbers, bindingTypes(k, bound));
-    this.launches.push({ choice, tensors: bound, params: list, scope: this.scopes.join("."), origin: new Error(choice.key) });
+    const scope = this.scopes.join(".");
+    this.launches.push({ choice, tensors: bound, params: list, scope, again: this.again, origin: new Error(choice.key) });
   }
 
   /** Whether a gradient for t is wanted. */
@@ -153,7 +160,45 @@ export class Tape {
     if (!inputs.some((t) => t && this.requires(t))) return;
     const list = outputs instanceof Tensor ? [outputs] : outputs;
     for (const t of list) this.required.add(t.root);
-    this.steps.push({ outputs: list, run: fn });
+    if (!this.forgetting) this.steps.push({ outputs: list, run: fn });
+  }
+
+  /**
+   * Runs `fn` and forgets what it made but its result; the gradient records it once more (Chen et al. 2016, arXiv 1604.06174), so its activations take memory
+   * only while its own gradient is computed. `fn` must give the same result each time and only use what exists before it. Same bits as without.
+   */
+  recompute(fn: () => Tensor): Tensor {
+    if (!this.training || this.forgetting) return fn();
+    this.forgetting = true;
+    let y: Tensor;
+    try {
+      y = fn();
+    } finally {
+      this.forgetting = false;
+    }
+    if (!this.requires(y)) return y;
+    const scopes = [...this.scopes];
+    const run = () => {
+      const [before, outside, again] = [this.scopes, this.steps.splice(0), this.again];
+      this.scopes = [...before, ...scopes];
+      this.again = true;
+      const once = fn();
+      this.again = again;
+      this.gradients.set(once.root, this.grad(y).reshape(...once.root.shape));
+      this.replay();
+      this.steps.push(...outside);
+      this.scopes = before;
+    };
+    this.steps.push({ outputs: [y], run });
+    return y;
+  }
+
+  /** Runs the closures that are left, last first. */
+  private replay(): void {
+    for (let step = this.steps.pop(); step; step = this.steps.pop()) {
+      const { outputs, run } = step;
+      if (outputs.some((t) => this.hasGrad(t))) run();
+    }
   }
 
   /** The gradient of an output, to read in its closure. */
@@ -194,10 +239,7 @@ export class Tape {
       );
     this.launch(fill, { y: target.tensor }, { n: 1, value: scale });
     this.keep(loss);
-    for (const step of this.steps.reverse()) {
-      if (step.outputs.some((t) => this.hasGrad(t))) this.scope("backward", step.run);
-    }
-    this.steps.length = 0;
+    this.scope("backward", () => this.replay());
   }
 
   /** Lets t live to the end of the plan, so that it can be read after a run. */

@@ -70,16 +70,27 @@ const squares = check({
 const scaled = check({
   kernel: clipScale,
   cases: [
-    { n: 1, clip: 0.5 },
-    { n: 300, clip: 1 },
-    { n: 5, clip: 0 },
-    { n: 2, clip: 1000 },
+    { n: 1, clip: 0.5, hasLoss: 0 },
+    { n: 300, clip: 1, hasLoss: 1 },
+    { n: 5, clip: 0, hasLoss: 0 },
+    { n: 2, clip: 1000, hasLoss: 1 },
+    { n: 2, clip: 1000, hasLoss: 1, broken: 1 },
+    { n: 2, clip: 1, hasLoss: 0, broken: 1 },
   ],
-  inputs: ({ n }, rng) => ({ part: rng.normals(n).map(Math.abs) }),
-  outputs: () => ({ norm: 1, scale: 1 }),
-  reference: ({ clip }, inputs) => {
+  inputs: ({ n, broken }, rng) => ({
+    part: rng.normals(n).map(Math.abs),
+    loss: new Float32Array([broken ? Number.NaN : 3]),
+    skips: Uint32Array.of(4, 2),
+  }),
+  outputs: () => ({ norm: 1, scale: 1, skips: 2 }),
+  reference: ({ clip, hasLoss, broken }, inputs) => {
     const norm = Math.sqrt((inputs.part as Float32Array).reduce((a, v) => a + v, 0));
-    return { norm: Float64Array.of(norm), scale: Float64Array.of(clip > 0 ? Math.min(1, clip / (norm + 1e-6)) : 1) };
+    const skipped = hasLoss === 1 && broken === 1;
+    return {
+      norm: Float64Array.of(norm),
+      scale: Float64Array.of(skipped ? 0 : clip > 0 ? Math.min(1, clip / (norm + 1e-6)) : 1),
+      skips: skipped ? Uint32Array.of(5, 3) : Uint32Array.of(4, 0),
+    };
   },
   tolerance: { f32: 2e-6 },
 });

@@ -30,9 +30,10 @@ export const clipScale = kernel({
   name: "clip_scale",
   source: new URL("./clip_scale.wgsl", import.meta.url),
   lib: ["reduce"],
-  reads: ["part"],
-  writes: ["norm", "scale"],
-  params: { n: "u32", clip: "f32" },
+  reads: ["part", "loss"],
+  writes: ["norm", "scale", "skips"],
+  params: { n: "u32", clip: "f32", hasLoss: "u32" },
+  types: { skips: "u32" },
   consts: { WG: 64 },
   grid: () => [1],
 });

@@ -142,7 +142,11 @@ const mean = check({
     const d = byWeights ? weight : 9;
     const scored = Array.from(weights.keys()).filter((i) => weights[i] !== 0);
     const hits = scored.filter((i) => (inputs.correct as Uint32Array)[i] === 1).length;
-    return { loss: Float64Array.of(d ? sum / d : 0), inverse: Float64Array.of(d ? 1 / d : 0), totals: Float64Array.of(sum, weight, scored.length, hits) };
+    return {
+      loss: Float64Array.of(d ? sum / d : 0),
+      inverse: Float64Array.of(d ? 1 / d : 0),
+      totals: Float64Array.of(sum, weight, scored.length, hits),
+    };
   },
   tolerance: { f32: 2e-6 },
 });
