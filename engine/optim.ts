@@ -22,8 +22,6 @@ export interface AdamWOptions {
   readonly rate?: (name: string) => number;
   /** A loss of this tape: where it is not finite nothing is updated. */
   readonly loss?: Tensor;
-  /** The tape whose gradients are used, where another plan than this one computes them (gradient accumulation). */
-  readonly from?: Tape;
 }
 
 /** Results of an update, to be kept and read. */
@@ -40,7 +38,7 @@ export interface Update {
  */
 export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWOptions): Update {
   const { device } = tape;
-  const ranges = rangesOf(device, params, o.from ?? tape, o);
+  const ranges = rangesOf(tape, params, o);
   const groups = ranges.map((r) => Math.ceil(r.w.size / sumSquaresShare));
   const part = tape.empty([groups.reduce((a, n) => a + n, 0)], "f32", "norm parts");
   let at = 0;
@@ -63,10 +61,9 @@ export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWO
   return { norm, skips };
 }
 
-/** Appends launches that set the gradients which `from` computes to zero: what follows an update where several plans' gradients are summed. */
-export function zeroGradients(tape: Tape, params: ReadonlyMap<string, Tensor>, from: Tape): void {
-  const same = { weightDecay: 0 };
-  for (const { grad } of rangesOf(tape.device, params, from, same)) tape.launch(fill, { y: grad }, { n: grad.size, value: 0 });
+/** Appends launches that set every gradient of the tape's parameters to zero: what follows an update where several plans' gradients are summed. */
+export function zeroGradients(tape: Tape, params: ReadonlyMap<string, Tensor>): void {
+  for (const { grad } of rangesOf(tape, params, { weightDecay: 0 })) tape.launch(fill, { y: grad }, { n: grad.size, value: 0 });
 }
 
 /** Moments of those of the given parameters that train, by name, for checkpoints: `<name>.exp_avg` and `<name>.exp_avg_sq`. */
@@ -102,16 +99,12 @@ interface Range extends Twins {
 }
 
 /** Joins parameters that follow each other (padding between them holds zeros) as far as one binding goes. */
-function rangesOf(
-  device: Device,
-  params: ReadonlyMap<string, Tensor>,
-  from: Tape,
-  o: Pick<AdamWOptions, "noDecay" | "rate" | "weightDecay">,
-): Range[] {
+function rangesOf(tape: Tape, params: ReadonlyMap<string, Tensor>, o: Pick<AdamWOptions, "noDecay" | "rate" | "weightDecay">): Range[] {
+  const { device } = tape;
   const limit = Math.floor(device.raw.limits.maxStorageBufferBindingSize / 1024) * 1024;
   const buffers: GPUBuffer[] = [];
   const list = [...params]
-    .filter(([, t]) => from.hasGrad(t))
+    .filter(([, t]) => tape.hasGrad(t))
     .map(([name, t]) => {
       if (t.dtype !== "f32" || !t.storage)
         throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored f32 tensors`);

@@ -5,11 +5,10 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable, trainable } from "../engine/module.ts";
 import { crossEntropy } from "../engine/ops/index.ts";
-import { adamw } from "../engine/optim.ts";
+import { adamw, zeroGradients } from "../engine/optim.ts";
 import { ActivationPool, type Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { fill } from "../kernels/fill/fill.ts";
 import { type Chameleon, plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
 import type { Batch, Shape } from "./data.ts";
 
@@ -127,8 +126,8 @@ function recordUpdate(tape: Tape, model: Chameleon, o: StepOptions): Tensor {
 /** The update alone, from gradients that other plans have added up; it leaves them at zero for the next step. */
 async function updatePlan(device: Device, model: Chameleon, o: StepOptions, pool: ActivationPool): Promise<{ plan: Plan; norm: Tensor }> {
   const tape = new Tape(device, { training: true });
-  const gradients = [...trainable(model).values()].map((t) => tape.into(t)!.tensor);
+  for (const t of trainable(model).values()) tape.into(t);
   const norm = recordUpdate(tape, model, o);
-  for (const y of gradients) tape.launch(fill, { y }, { n: y.size, value: 0 });
+  zeroGradients(tape, parameters(model));
   return { plan: await tape.plan(pool), norm };
 }

@@ -1,47 +1,159 @@
-// Weighted cross-entropy over rows of logits: sum(w ce) divided by the sum of weights or by a given number (equation 2 of the paper is the second
-// with recognition weights). Weights are data.
+// Weighted cross-entropy: sum(w cost) divided by the sum of weights or by a given number (equation 2 of the paper is the second with recognition
+// weights). Weights are data. cost = ce + smoothing (logit of the target - mean logit) + z lse^2: label smoothing (arXiv 1512.00567) and z-loss
+// (arXiv 2204.02311). `linearCrossEntropy` takes hidden states and the head, so that the logits of all rows never exist at once.
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
 import { crossEntropyDx, crossEntropy as forward, weightedMean } from "../../kernels/cross_entropy/cross_entropy.ts";
 import { ShapeError } from "../errors.ts";
-import type { Scalar } from "../tape.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Scalar, Tape } from "../tape.ts";
+import { rowsOf, type Tensor } from "../tensor.ts";
+import { multiply } from "./matmul.ts";
+
+export interface LossOptions {
+  readonly denominator: "weights" | number | Scalar;
+  /** Share of the target spread over all ids. */
+  readonly labelSmoothing?: number;
+  /** Factor of log(sum exp)^2. */
+  readonly zLoss?: number;
+}
 
 export interface CrossEntropy {
   /** (1). */
   readonly loss: Tensor;
-  /** Loss of each row, unweighted (R). */
+  /** (4): weighted sum of the costs, sum of the weights, rows whose weight is not 0, and rows among them whose best id is the target. */
+  readonly totals: Tensor;
+  /** Cross-entropy of each row, unweighted and without smoothing or z-loss (R). */
   readonly ce: Tensor;
   /** 1 where the first largest logit is the target, u32 (R). */
   readonly correct: Tensor;
 }
 
 /** logits (R, V), targets u32 (R), weights (R). Rows of weight 0 have a loss of their own but no gradient. */
-export function crossEntropy(
-  logits: Tensor,
-  targets: Tensor,
-  weights: Tensor,
-  { denominator }: { denominator: "weights" | number | Scalar },
-): CrossEntropy {
+export function crossEntropy(logits: Tensor, targets: Tensor, weights: Tensor, options: LossOptions): CrossEntropy {
   const { tape } = logits;
-  const V = logits.shape[logits.shape.length - 1];
-  const R = logits.size / V;
-  if (targets.size !== R || weights.size !== R)
-    throw new ShapeError("crossEntropy", { logits, targets, weights }, `targets and weights need ${R} values, one per row of logits`);
-  const ce = tape.empty([R], "f32", "losses");
-  const lse = tape.empty([R], "f32", "log sum exp");
-  const correct = tape.empty([R], "u32", "correct");
-  const loss = tape.empty([1], "f32", "loss");
-  const inverse = tape.empty([1], "f32", "1 / denominator");
-  tape.launch(forward, { logits, targets, ce, lse, correct }, { R, V });
-  const byWeights = denominator === "weights";
-  tape.launch(weightedMean, { ce, weights, loss, inverse }, { R, byWeights: byWeights ? 1 : 0, denominator: byWeights ? 1 : denominator });
-  tape.onBackward(loss, [logits], () => {
+  const [R, V] = rowsOf(logits);
+  const rows = new Rows("crossEntropy", tape, { logits }, { R, V }, targets, weights, options);
+  rows.forward(logits, 0, R);
+  const result = rows.finish();
+  tape.onBackward(result.loss, [logits], () => {
     const d = tape.into(logits);
-    if (!d) return;
-    const reads = { logits, targets, weights, lse, inverse, dloss: tape.grad(loss) };
-    tape.launch(crossEntropyDx, { ...reads, dlogits: d.tensor }, { R, V, acc: d.acc });
+    if (d) rows.backward(result.loss, logits, 0, R, d.tensor, d.acc);
   });
-  return { loss, ce, correct };
+  return result;
+}
+
+export interface HeadOptions extends LossOptions {
+  /** Most bytes of logits that exist at once; 64 MiB unless told. */
+  readonly logitBytes?: number;
+}
+
+/**
+ * Cross-entropy of h W^T: h (..., C), the head W (V, C) in any stored type, targets u32 (R), weights (R). As many rows as `logitBytes` hold are scored at
+ * a time. Where one such part is all, its logits are kept for the gradient; else they are computed again: one more product for memory that does
+ * not grow with R.
+ */
+export function linearCrossEntropy(h: Tensor, head: Tensor, targets: Tensor, weights: Tensor, options: HeadOptions): CrossEntropy {
+  const { tape } = h;
+  const [R, C] = rowsOf(h);
+  const V = head.shape[0];
+  if (head.shape.length !== 2 || head.shape[1] !== C)
+    throw new ShapeError("linearCrossEntropy", { h, head }, `the head must be (ids, ${C}), one column for each of h`);
+  const rows = new Rows("linearCrossEntropy", tape, { h, head }, { R, V }, targets, weights, options);
+  const flat = h.reshape(R, C);
+  // Parts begin at multiples of 64 rows, where a view may be bound.
+  const most = Math.max(64, Math.floor((options.logitBytes ?? 1 << 26) / (4 * V * 64)) * 64);
+  const parts = Array.from({ length: Math.ceil(R / most) }, (_, i) => ({ first: i * most, count: Math.min(most, R - i * most) }));
+  const logitsOf = ({ first, count }: { first: number; count: number }): Tensor => {
+    const y = tape.empty([count, V], "f32", "logits");
+    multiply(tape, { a: flat.rows(first, count), b: head, y }, { M: count, N: V, K: C, transB: 1 });
+    return y;
+  };
+  let kept: Tensor | undefined;
+  for (const part of parts) {
+    const logits = logitsOf(part);
+    rows.forward(logits, part.first, part.count);
+    if (parts.length === 1) kept = logits;
+  }
+  const result = rows.finish();
+  tape.onBackward(result.loss, [h, head], () => {
+    const [dh, dW] = [tape.into(h), tape.into(head)];
+    parts.forEach((part, i) => {
+      const { first, count } = part;
+      const logits = kept ?? logitsOf(part);
+      const d = tape.empty([count, V], "f32", "d logits");
+      rows.backward(result.loss, logits, first, count, d, 0);
+      if (dh) multiply(tape, { a: d, b: head, y: dh.tensor.reshape(R, C).rows(first, count) }, { M: count, N: C, K: V, acc: dh.acc });
+      if (dW) gradientOfWeight(tape, d, flat.rows(first, count), dW.tensor, i ? 1 : dW.acc);
+    });
+  });
+  return result;
+}
+
+/** The numbers of all rows of a batch, whose logits come part by part. */
+class Rows {
+  private readonly tape: Tape;
+  private readonly sizes: { readonly R: number; readonly V: number };
+  private readonly targets: Tensor;
+  private readonly weights: Tensor;
+  private readonly options: LossOptions;
+  private readonly ce: Tensor;
+  private readonly lse: Tensor;
+  private readonly cost: Tensor;
+  private readonly correct: Tensor;
+  private readonly inverse: Tensor;
+
+  constructor(
+    op: string,
+    tape: Tape,
+    given: Record<string, Tensor>,
+    sizes: { R: number; V: number },
+    targets: Tensor,
+    weights: Tensor,
+    options: LossOptions,
+  ) {
+    const { R } = sizes;
+    const [first] = Object.keys(given);
+    if (targets.size !== R || weights.size !== R)
+      throw new ShapeError(op, { ...given, targets, weights }, `targets and weights need ${R} values, one per row of ${first}`);
+    this.tape = tape;
+    this.sizes = sizes;
+    this.targets = targets;
+    this.weights = weights;
+    this.options = options;
+    this.ce = tape.empty([R], "f32", "losses");
+    this.lse = tape.empty([R], "f32", "log sum exp");
+    this.cost = tape.empty([R], "f32", "costs");
+    this.correct = tape.empty([R], "u32", "correct");
+    this.inverse = tape.empty([1], "f32", "1 / denominator");
+  }
+
+  private get numbers() {
+    return { V: this.sizes.V, smoothing: this.options.labelSmoothing ?? 0, z: this.options.zLoss ?? 0 };
+  }
+
+  /** Scores rows first ... first + count - 1. */
+  forward(logits: Tensor, first: number, count: number): void {
+    const { tape, targets, ce, lse, correct, cost } = this;
+    tape.launch(forward, { logits, targets, ce, lse, correct, cost }, { R: count, row: first, ...this.numbers });
+  }
+
+  /** The loss, once all rows are scored. */
+  finish(): CrossEntropy {
+    const { tape, weights, cost, ce, correct, inverse } = this;
+    const { denominator } = this.options;
+    const loss = tape.empty([1], "f32", "loss");
+    const totals = tape.empty([4], "f32", "totals");
+    const byWeights = denominator === "weights";
+    const numbers = { R: this.sizes.R, byWeights: byWeights ? 1 : 0, denominator: byWeights ? 1 : denominator };
+    tape.launch(weightedMean, { cost, weights, correct, loss, inverse, totals }, numbers);
+    return { loss, totals, ce, correct };
+  }
+
+  /** The gradient of those rows' logits. */
+  backward(loss: Tensor, logits: Tensor, first: number, count: number, dlogits: Tensor, acc: 0 | 1): void {
+    const { tape, targets, weights, lse, inverse } = this;
+    const reads = { logits, targets, weights, lse, inverse, dloss: tape.grad(loss) };
+    tape.launch(crossEntropyDx, { ...reads, dlogits }, { R: count, row: first, acc, ...this.numbers });
+  }
 }
 
 /** The sum of single values, each times its weight: (1). */
