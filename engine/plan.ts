@@ -14,8 +14,9 @@ export interface Bound {
 }
 
 interface Slot {
-  bytes: number;
-  freeAfter: number;
+  readonly bytes: number;
+  /** First and last launch of each tensor in it. */
+  readonly uses: (readonly [begin: number, end: number])[];
 }
 
 /**
@@ -123,12 +124,15 @@ export class Plan {
         last.set(t.root, kept.has(t.root) ? Number.POSITIVE_INFINITY : i);
       }
     });
+    // Largest first, each into the smallest slot that is free all its life: little ones never hold a large slot, which an earlier-come rule would let them.
     const slots: Slot[] = [];
     const slotOf = new Map<Tensor, Slot>();
-    for (const [t, begin] of first) {
+    for (const t of [...first.keys()].sort((a, b) => b.bytes - a.bytes)) {
+      const [begin, end] = [first.get(t)!, last.get(t)!];
       this.unsharedBytes += t.bytes;
-      const slot = takeSlot(slots, t.bytes, begin);
-      slot.freeAfter = last.get(t)!;
+      let slot = slots.findLast((s) => s.uses.every(([b, e]) => end < b || e < begin));
+      if (!slot) slots.push((slot = { bytes: t.bytes, uses: [] }));
+      slot.uses.push([begin, end]);
       slotOf.set(t, slot);
     }
     const own = () => slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
@@ -140,9 +144,10 @@ export class Plan {
 
   /** Where a tensor's bytes are in this plan. */
   private placeOf(t: Tensor): Storage {
-    const place = t.storage ?? t.root.storage ?? this.places.get(t.root);
+    if (t.storage) return t.storage;
+    const place = t.root.storage ?? this.places.get(t.root);
     if (!place) throw new WorldlineError(`${t.name} is not part of this plan; record it on the same tape before planning`);
-    return place;
+    return t.begin ? { buffer: place.buffer, offset: place.offset + t.begin } : place;
   }
 
   private bind(launches: readonly Launch[], compiled: readonly Compiled[]): void {
@@ -336,19 +341,6 @@ function withoutUnread(launches: readonly Launch[], kept: ReadonlySet<Tensor>): 
     return !idle;
   });
   return wanted.length === launches.length ? launches : wanted.reverse();
-}
-
-function takeSlot(slots: Slot[], bytes: number, begin: number): Slot {
-  const free = slots.filter((s) => s.freeAfter < begin);
-  const fitting = free.filter((s) => s.bytes >= bytes).sort((a, b) => a.bytes - b.bytes)[0];
-  const slot = fitting ?? free.sort((a, b) => b.bytes - a.bytes)[0];
-  if (slot) {
-    slot.bytes = Math.max(slot.bytes, bytes);
-    return slot;
-  }
-  const fresh = { bytes, freeAfter: -1 };
-  slots.push(fresh);
-  return fresh;
 }
 
 function describeLaunch(l: Launch): string {

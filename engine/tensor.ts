@@ -33,6 +33,8 @@ export class Tensor {
   private readonly owner: Tape | undefined;
   /** The tensor whose bytes these are (a reshape), or this one. */
   readonly root: Tensor;
+  /** Where an activation's bytes begin in those of its root. */
+  readonly begin: number;
   /** Scales of int8 and int4. */
   readonly quantized: Quantized | undefined;
   /** Whether an optimizer may change it; only for tensors with storage. */
@@ -42,7 +44,7 @@ export class Tensor {
     shape: readonly number[],
     dtype: DType,
     name: string,
-    place: { storage?: Storage; tape?: Tape; root?: Tensor; quantized?: Quantized },
+    place: { storage?: Storage; tape?: Tape; root?: Tensor; begin?: number; quantized?: Quantized },
   ) {
     for (const n of shape) {
       if (!Number.isInteger(n) || n < 1)
@@ -55,6 +57,7 @@ export class Tensor {
     this.owner = place.tape;
     this.quantized = place.quantized;
     this.root = place.root?.root ?? this;
+    this.begin = place.begin ?? 0;
   }
 
   /** Number of elements. */
@@ -84,20 +87,22 @@ export class Tensor {
         `reshape: ${this.name} (${this.shape.join(", ")}) has ${this.size} values, (${shape.join(", ")}) needs another number`,
       );
     }
-    const { dtype, name, storage, owner, quantized } = this;
-    const t = new Tensor(shape, dtype, name, { storage, tape: owner, root: this, quantized });
+    const { dtype, name, storage, owner, begin, quantized } = this;
+    const t = new Tensor(shape, dtype, name, { storage, tape: owner, root: this, begin, quantized });
     t.trainable = this.trainable;
     return t;
   }
 
-  /** Rows first ... first + count - 1 of a stored matrix. */
+  /** Rows first ... first + count - 1 of a matrix. To be bound they must begin at a multiple of the adapter's offset alignment, 256 bytes or less. */
   rows(first: number, count: number): Tensor {
     const { dtype, name, storage, owner, quantized } = this;
-    const at = storage && { buffer: storage.buffer, offset: storage.offset + (this.bytes / this.shape[0]) * first };
+    const from = (this.bytes / this.shape[0]) * first;
+    const at = storage && { buffer: storage.buffer, offset: storage.offset + from };
     const t = new Tensor([count, ...this.shape.slice(1)], dtype, name, {
       storage: at,
       tape: owner,
       root: this,
+      begin: this.begin + from,
       ...(quantized ? { quantized: { scales: quantized.scales.rows(first, count), group: quantized.group } } : {}),
     });
     t.trainable = this.trainable;

@@ -8,11 +8,14 @@ import {
   add,
   addLowRank,
   attention,
+  type CrossEntropy,
   type Dropout,
   embedding,
   gatherRows,
+  type HeadOptions,
   layerNorm,
   linear,
+  linearCrossEntropy,
   type RopeTable,
   rmsnorm,
   rope,
@@ -79,12 +82,17 @@ export class Chameleon {
     this.lm_head = config.tieWordEmbeddings ? this.model.embed_tokens : w("lm_head");
   }
 
-  /** Final hidden states of token ids (B,T) at positions (u32, B*T): (B,T,C). */
-  forward(ids: Tensor, positions: Tensor, table: RopeTable, attend: Attend): Tensor {
+  /**
+   * Final hidden states of token ids (B,T) at positions (u32, B*T): (B,T,C). With `recompute` a block's activations are made once more for its gradient
+   * instead of being held: memory of one block, a third more time, the same bits.
+   */
+  forward(ids: Tensor, positions: Tensor, table: RopeTable, attend: Attend, { recompute = false }: { recompute?: boolean } = {}): Tensor {
     const { padId, rmsNormEps } = this.config;
     let x = ids.tape.scope("embed", () => embedding(this.model.embed_tokens.weight, ids, { skip: padId }));
     this.model.layers.forEach((layer, i) => {
-      x = ids.tape.scope(`layer${i}`, () => this.block(x, layer, positions, table, (q, k, v) => attend(q, k, v, i)));
+      const input = x;
+      const block = () => this.block(input, layer, positions, table, (q, k, v) => attend(q, k, v, i));
+      x = ids.tape.scope(`layer${i}`, () => (recompute ? ids.tape.recompute(block) : block()));
     });
     return rmsnorm(x, this.model.norm.weight, rmsNormEps);
   }
@@ -123,6 +131,15 @@ export class Chameleon {
   logits(h: Tensor, rows?: Tensor): Tensor {
     const C = this.config.hidden;
     return linear(rows ? gatherRows(h.reshape(h.size / C, C), rows) : h, this.lm_head.weight);
+  }
+
+  /** The weighted loss of hidden states (..., C), or of its `rows` (u32, R), as predictions of `targets` (u32, R): the logits never exist all at once. */
+  loss(h: Tensor, rows: Tensor | undefined, targets: Tensor, weights: Tensor, options: HeadOptions): CrossEntropy {
+    const flat = h.reshape(h.size / this.config.hidden, this.config.hidden);
+    const { tape } = h;
+    return tape.scope("head", () =>
+      linearCrossEntropy(rows ? gatherRows(flat, rows) : flat, this.lm_head.weight, targets, weights, options),
+    );
   }
 }
 

@@ -7,7 +7,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parameters, setTrainable, trainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
-import { addLowRank, crossEntropy, dot, type LowRank, linear } from "../engine/ops/index.ts";
+import { addLowRank, dot, type LowRank, linear } from "../engine/ops/index.ts";
 import { adamw } from "../engine/optim.ts";
 import { hashName, Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
@@ -55,7 +55,7 @@ function record(model: Chameleon, examples: readonly Example[], which: RegExp) {
   const R = batch.rows.length;
   const [rows, targets, weights] = [tape.input("rows", [R], "u32"), tape.input("targets", [R], "u32"), tape.input("weights", [R])];
   const hidden = model.forward(inputs.ids, inputs.positions, ropeFor(device, model.config, shape.T), selfAttention());
-  const { loss } = crossEntropy(model.logits(hidden, rows), targets, weights, { denominator: "weights" });
+  const { loss } = model.loss(hidden, rows, targets, weights, { denominator: "weights" });
   tape.backward(loss);
   const fill = (plan: Awaited<ReturnType<Tape["plan"]>>) =>
     plan

@@ -5,7 +5,6 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parameters, setTrainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
-import { crossEntropy } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import { plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
@@ -109,7 +108,7 @@ async function onDevice({ lm, config }: TinyModel, examples: readonly Example[],
   const weights = tape.input("weights", [batch.rows.length]);
   const hidden = lm.forward(inputs.ids, inputs.positions, ropeFor(device, config, T), selfAttention());
   const logits = tape.keep(lm.logits(hidden));
-  const { loss } = crossEntropy(lm.logits(hidden, rows), targets, weights, { denominator });
+  const { loss } = lm.loss(hidden, rows, targets, weights, { denominator });
   tape.backward(loss);
   const plan = await tape.plan();
   plan

@@ -4,7 +4,6 @@
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable, trainable } from "../engine/module.ts";
-import { crossEntropy } from "../engine/ops/index.ts";
 import { adamw, zeroGradients } from "../engine/optim.ts";
 import { ActivationPool, type Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
@@ -60,7 +59,7 @@ export class TrainStep {
       const inputs = [tape.input("rows", [R], "u32"), tape.input("targets", [R], "u32"), tape.input("weights", [R])] as const;
       const hidden = model.forward(ids, positions, table, selfAttention());
       const [rows, targets, weights] = inputs;
-      const { loss } = crossEntropy(model.logits(hidden, rows), targets, weights, { denominator: tape.scalar("denominator", 1) });
+      const { loss } = model.loss(hidden, rows, targets, weights, { denominator: tape.scalar("denominator", 1) });
       tape.backward(loss);
       const norm = o.accumulate > 1 ? undefined : recordUpdate(tape, model, o);
       const plan = await tape.plan(pool);

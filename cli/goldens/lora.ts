@@ -4,7 +4,6 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
 import { setTrainable, trainable } from "../../engine/module.ts";
-import { crossEntropy } from "../../engine/ops/index.ts";
 import { adamw } from "../../engine/optim.ts";
 import { Tape } from "../../engine/tape.ts";
 import { type Chameleon, plainPositions, ropeFor, selfAttention, sequenceInputs } from "../../models/chameleon.ts";
@@ -62,7 +61,7 @@ function record(device: Device, model: Chameleon, B: number, T: number) {
   const weights = tape.input("weights", [B * T]);
   const hidden = model.forward(inputs.ids, inputs.positions, ropeFor(device, model.config, T), selfAttention());
   const logits = tape.keep(model.logits(hidden).reshape(B * T, model.config.vocabSize));
-  const { loss } = crossEntropy(logits, targets, weights, { denominator: "weights" });
+  const { loss } = model.loss(hidden, undefined, targets, weights, { denominator: "weights" });
   tape.backward(loss);
   return { tape, logits, loss };
 }

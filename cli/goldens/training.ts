@@ -1,6 +1,5 @@
 // Gradients by name and AdamW steps, with and without clipping, against reference answers.
 import { parameters, setTrainable } from "../../engine/module.ts";
-import { crossEntropy } from "../../engine/ops/index.ts";
 import { Tape } from "../../engine/tape.ts";
 import { plainPositions, ropeFor, selfAttention, sequenceInputs } from "../../models/chameleon.ts";
 import { defaultTraining } from "../../train/loop.ts";
@@ -41,8 +40,8 @@ async function gradients({ device, folder, answers }: Case): Promise<Row[]> {
   const tape = new Tape(device, { training: true });
   const inputs = sequenceInputs(tape, B, T);
   const hidden = model.forward(inputs.ids, inputs.positions, ropeFor(device, config, T), selfAttention());
-  const logits = model.logits(hidden).reshape(B * T, config.vocabSize);
-  const { loss } = crossEntropy(logits, tape.input("targets", [B * T], "u32"), tape.input("weights", [B * T]), { denominator: "weights" });
+  const [targets, weights] = [tape.input("targets", [B * T], "u32"), tape.input("weights", [B * T])];
+  const { loss } = model.loss(hidden, undefined, targets, weights, { denominator: "weights" });
   tape.backward(loss);
   const plan = await tape.plan();
   const batch = shifted(ids.data, lm.get("weights").data, B, T);

@@ -6,7 +6,7 @@ import { crossEntropyDx, crossEntropy as forward, weightedMean } from "../../ker
 import { ShapeError } from "../errors.ts";
 import type { Scalar, Tape } from "../tape.ts";
 import { rowsOf, type Tensor } from "../tensor.ts";
-import { multiply } from "./matmul.ts";
+import { multiply, weightGradient } from "./matmul.ts";
 
 export interface LossOptions {
   readonly denominator: "weights" | number | Scalar;
@@ -82,7 +82,7 @@ export function linearCrossEntropy(h: Tensor, head: Tensor, targets: Tensor, wei
       const d = tape.empty([count, V], "f32", "d logits");
       rows.backward(result.loss, logits, first, count, d, 0);
       if (dh) multiply(tape, { a: d, b: head, y: dh.tensor.reshape(R, C).rows(first, count) }, { M: count, N: C, K: V, acc: dh.acc });
-      if (dW) gradientOfWeight(tape, d, flat.rows(first, count), dW.tensor, i ? 1 : dW.acc);
+      if (dW) weightGradient(d, flat.rows(first, count), dW.tensor, { acc: i ? 1 : dW.acc });
     });
   });
   return result;

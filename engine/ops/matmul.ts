@@ -43,10 +43,7 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
     const dx = tape.into(x);
     if (dx) multiply(tape, { a: dy, b: w, y: dx.tensor }, { M, N: K, K: N, acc: dx.acc });
     const dw = tape.into(w);
-    for (const { first, tensor } of dw ? tape.device.rowRanges(dw.tensor) : []) {
-      const block = { strideA: N, startA: first };
-      multiply(tape, { a: dy, b: x, y: tensor }, { M: tensor.shape[0], N: K, K: M, transA: 1, acc: dw!.acc, ...block });
-    }
+    if (dw) weightGradient(dy, x, dw.tensor, { acc: dw.acc });
     const db = bias && tape.into(bias);
     if (db) tape.launch(columnSum, { x: dy, y: db.tensor }, { rows: M, C: N, acc: db.acc });
     const dr = residual && tape.into(residual);
@@ -105,6 +102,20 @@ interface Sizes {
   /** a as a block of columns of a wider matrix: its row length and the block's first column. */
   readonly strideA?: number;
   readonly startA?: number;
+  /** y as a block of columns of a wider matrix. */
+  readonly strideY?: number;
+  readonly startY?: number;
+}
+
+/** dw (N, K) (+)= dy^T x: dy (M, ...), of which N columns from `first` on count, x (M, K). A dw larger than one binding is written in row ranges. */
+export function weightGradient(dy: Tensor, x: Tensor, dw: Tensor, { acc, first = 0 }: { acc: 0 | 1; first?: number }): void {
+  const { tape } = dy;
+  const [M, strideA] = rowsOf(dy);
+  const [, K] = rowsOf(x);
+  for (const { first: row, tensor } of tape.device.rowRanges(dw)) {
+    const block = { strideA, startA: first + row };
+    multiply(tape, { a: dy, b: x, y: tensor }, { M: tensor.shape[0], N: K, K: M, transA: 1, acc, ...block });
+  }
 }
 
 /**
@@ -112,15 +123,15 @@ interface Sizes {
  * each adds the part of the sum over its rows.
  */
 export function multiply(tape: Tape, { a, b, y, bias, residual }: Operands, sizes: Sizes): void {
-  const { M, N, K, transA = 0, transB = 0, acc = 0, strideA = transA ? M : K, startA = 0 } = sizes;
+  const { M, N, K, transA = 0, transB = 0, acc = 0, strideA = transA ? M : K, startA = 0, strideY = N, startY = 0 } = sizes;
   const { unread } = tape.device;
   for (const { first, tensor } of tape.device.rowRanges(b)) {
     const [rows] = rowsOf(tensor);
     const { scales = unread, group = 0 } = tensor.quantized ?? {};
     const begins = transB === 1 || first === 0;
     const part = transB
-      ? { N: rows, K, startA, startY: first }
-      : { N, K: rows, startA: startA + first * (transA ? strideA : 1), startY: 0 };
+      ? { N: rows, K, startA, startY: startY + first }
+      : { N, K: rows, startA: startA + first * (transA ? strideA : 1), startY };
     tape.launch(
       product,
       { a, b: tensor, scales, y, bias: bias ?? unread, residual: residual ?? unread },
@@ -133,7 +144,7 @@ export function multiply(tape: Tape, { a, b, y, bias, residual }: Operands, size
         hasBias: bias && begins ? 1 : 0,
         hasResidual: residual && begins ? 1 : 0,
         strideA,
-        strideY: N,
+        strideY,
         group,
       },
     );

@@ -45,6 +45,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     ce[at] = l - hit;
     lse[at] = l;
     correct[at] = select(0u, 1u, found == target_id);
-    cost[at] = l - hit + p.smoothing * (hit - mean) + p.z * l * l;
+    var c = l - hit + p.z * l * l;
+    // Masked logits (-3.4e38) have no mean.
+    if (p.smoothing != 0.0) { c += p.smoothing * (hit - mean); }
+    cost[at] = c;
   }
 }
