@@ -20,9 +20,10 @@ function walk(node: unknown, path: string, found: Map<string, Tensor>, seen: Set
   for (const [key, value] of Object.entries(node)) walk(value, path ? `${path}.${key}` : key, found, seen, [...above, node]);
 }
 
-/** Lets an optimizer change the tensors whose name matches, and no others: true for all, false for none, or a pattern on the dotted path. */
-export function setTrainable(module: object, which: boolean | RegExp): void {
-  for (const [name, t] of parameters(module)) t.trainable = typeof which === "boolean" ? which : which.test(name);
+/** Lets an optimizer change the tensors whose name matches, and no others: true for all, false for none, or patterns on the dotted path. */
+export function setTrainable(module: object, which: boolean | RegExp | readonly RegExp[]): void {
+  const patterns = [which].flat();
+  for (const [name, t] of parameters(module)) t.trainable = patterns.some((p) => (typeof p === "boolean" ? p : p.test(name)));
 }
 
 /** The tensors that an optimizer may change. */

@@ -1,7 +1,7 @@
 // AdamW against the written formula in f64, over parameters of one buffer with a frozen one between them; and going on from saved moments.
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { parameters } from "../engine/module.ts";
+import { parameters, setTrainable, trainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
 import { add, dot } from "../engine/ops/index.ts";
 import { adamw, optimizerState } from "../engine/optim.ts";
@@ -103,6 +103,70 @@ test("adamw goes on from saved parameters and moments bit for bit", async () => 
   for (const [i, w] of a.entries()) assert.equal([...w], [...b[i]], whole.names[i]);
   whole.plan.destroy();
   resumed.plan.destroy();
+});
+
+test("a pattern of parameters: what is frozen has no gradient and no moments, and runs of trained ones share buffers", async () => {
+  const tensors = device.arena(
+    ["a.weight", "a.norm", "b.weight", "b.norm", "c.weight"].map((name) => ({ name, shape: [name.includes("norm") ? 8 : 4096] })),
+    "weights",
+    "patterned",
+  );
+  const module = { a: { weight: tensors[0], norm: tensors[1] }, b: { weight: tensors[2], norm: tensors[3] }, c: { weight: tensors[4] } };
+  setTrainable(module, [/norm$/, /^c\./]);
+  assert.equal([...trainable(module).keys()], ["a.norm", "b.norm", "c.weight"]);
+  const before = device.memory();
+  const tape = new Tape(device, { training: true });
+  const parts = tensors.map((t, i) => dot(tape.bring(t), tape.input(`g${i}`, t.shape)));
+  tape.backward(parts.reduce((x, y) => add(x, y)));
+  const options = { lr: tape.scalar("lr", 1), step: tape.scalar("step", 1), betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0 } as const;
+  adamw(tape, parameters(module), { ...options, rate: (name) => (name === "c.weight" ? 0.5 : 1) });
+  const bytes = 256 + (256 + 4096 * 4);
+  assert.is((device.memory().gradients ?? 0) - (before.gradients ?? 0), bytes);
+  assert.is((device.memory().moments ?? 0) - (before.moments ?? 0), 2 * bytes);
+  assert.equal([...optimizerState(device, parameters(module)).keys()].length, 6);
+  const plan = await tape.plan();
+  for (const [i, t] of tensors.entries()) plan.write(`g${i}`, new Float32Array(t.size).fill(3));
+  plan.run();
+  const [a, norm, , , c] = await device.read(...tensors);
+  assert.equal(
+    [a[0], norm[0], c[0]].map((v) => Math.round(v * 1e6) / 1e6),
+    [0, -1, -0.5],
+  );
+  plan.destroy();
+});
+
+test("a gradient or a loss that is not finite changes nothing and is counted", async () => {
+  const w = device.tensor([6], { name: "w", data: new Float32Array(6).fill(2) });
+  w.trainable = true;
+  const tape = new Tape(device, { training: true });
+  const loss = dot(tape.bring(w), tape.input("g", [6]));
+  tape.backward(loss);
+  const other = tape.input("loss", [1]);
+  const options = {
+    lr: tape.scalar("lr", 0.1),
+    step: tape.scalar("step", 1),
+    betas: [0.9, 0.95],
+    eps: 1e-8,
+    weightDecay: 0.1,
+    loss: other,
+  } as const;
+  const { skips } = adamw(tape, new Map([["w", w]]), options);
+  const plan = await tape.plan();
+  const state = [...optimizerState(device, new Map([["w", w]])).values()];
+  const after = async (g: number, l: number) => {
+    plan.write("g", new Float32Array(6).fill(g)).write("loss", Float32Array.of(l)).run();
+    const [values, m, v, counts] = await device.read(w, ...state, skips);
+    return { bits: [...values, ...m, ...v], counts: [...counts] };
+  };
+  const first = await after(1, 1);
+  assert.equal(first.counts, [0, 0]);
+  assert.equal(await after(Number.NaN, 1), { bits: first.bits, counts: [1, 1] });
+  assert.equal(await after(Number.POSITIVE_INFINITY, 1), { bits: first.bits, counts: [2, 2] });
+  assert.equal(await after(1, Number.NaN), { bits: first.bits, counts: [3, 3] });
+  const last = await after(1, 1);
+  assert.equal(last.counts, [3, 0]);
+  assert.not.equal(last.bits, first.bits);
+  plan.destroy();
 });
 
 test.run();

@@ -55,6 +55,8 @@ export class TrainStep {
     for (const shape of [...shapes].sort((a, b) => b.T - a.T)) {
       const tape = new Tape(device, { training: true, accumulate: o.accumulate > 1 });
       const R = o.batch * shape.scored;
+      // Dropout draws by the step and the micro-batch (engine/ops/low_rank.ts).
+      for (const name of ["step", "micro"]) tape.scalar(name);
       const { ids, positions } = sequenceInputs(tape, o.batch, shape.T);
       const inputs = [tape.input("rows", [R], "u32"), tape.input("targets", [R], "u32"), tape.input("weights", [R])] as const;
       const hidden = model.forward(ids, positions, table, selfAttention());
@@ -79,12 +81,15 @@ export class TrainStep {
       throw new WorldlineError(`a step takes ${accumulate} micro-batches but ${batches.length} were given; pass one list per step`);
     const total = batches.reduce((a, b) => a + (divideBy === "weights" ? b.weight : b.counted), 0);
     const readings: Promise<readonly ArrayLike<number>[]>[] = [];
-    for (const batch of batches) {
+    for (const [micro, batch] of batches.entries()) {
       const at = this.plans.get(keyOf(batch.shape));
       if (!at) throw new WorldlineError(`no step was recorded for batches of ${keyOf(batch.shape)}; give its shape to TrainStep.record`);
       at.plan.write("ids", batch.ids).write("rows", batch.rows).write("targets", batch.targets).write("weights", batch.weights);
-      at.plan.set("denominator", total || 1);
-      if (at.norm) at.plan.set("lr", lr).set("step", step);
+      at.plan
+        .set("denominator", total || 1)
+        .set("step", step)
+        .set("micro", micro);
+      if (at.norm) at.plan.set("lr", lr);
       at.plan.run();
       readings.push(at.norm ? at.plan.read(at.loss, at.norm) : at.plan.read(at.loss));
     }
@@ -113,7 +118,7 @@ export class TrainStep {
 function recordUpdate(tape: Tape, model: Chameleon, o: StepOptions): Tensor {
   const { norm } = adamw(tape, parameters(model), {
     lr: tape.scalar("lr", o.learningRate),
-    step: tape.scalar("step", 1),
+    step: tape.scalar("step"),
     betas: [...o.betas],
     eps: o.epsilon,
     weightDecay: o.weightDecay,
