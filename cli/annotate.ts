@@ -3,10 +3,10 @@ import type { Command } from "commander";
 import { checkWritable } from "../weights/file_source.ts";
 import { annotate, defaultAnnotate } from "../world/cdm.ts";
 import { type PairRecord, readRecords, writeRecords } from "../world/records.ts";
-import { encodeAll, open, withCache } from "./shared.ts";
+import { encodeAll, open, type StorageFlags, withCache, withStorage } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 
-interface Flags {
+interface Flags extends StorageFlags {
   cdm: string;
   pairs: string;
   out: string;
@@ -29,10 +29,10 @@ export function register(program: Command): void {
     .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0)
     .option("--max-tokens <n>", "longest action", count(1, 1024), defaultAnnotate.maxTokens)
     .option("--batch <n>", "pairs at a time", count(1, 4096), defaultAnnotate.batch);
-  withCache(command).action(async (f: Flags) => {
+  withStorage(withCache(command)).action(async (f: Flags) => {
     await checkWritable(f.out);
     const pairs = await readRecords<PairRecord>(f.pairs);
-    const s = await open(f.cdm, f.cache);
+    const s = await open(f.cdm, f.cache, f);
     const signal = interruption();
     await encodeAll(s, pairs, signal);
     const begin = performance.now();

@@ -9,10 +9,10 @@ import { readPicture, writePng } from "../world/pictures.ts";
 import { type Prediction, predict, writePredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { sheet } from "../world/sheets.ts";
-import { encodeAll, folderOf, open, type Session, withCache } from "./shared.ts";
+import { encodeAll, folderOf, open, type Session, type StorageFlags, storageOptions, withCache, withStorage } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 
-interface Flags {
+interface Flags extends StorageFlags {
   cwm: string;
   cdm?: string;
   image?: string;
@@ -43,7 +43,7 @@ export function register(program: Command): void {
     .option("--temperature <x>", "0 takes the likeliest codes", number(0, 100), 0.5)
     .option("--top-p <x>", "sample from the likeliest codes that make up this probability", number(0, 1), 1)
     .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0);
-  withCache(command).action(run);
+  withStorage(withCache(command)).action(run);
 }
 
 async function run(f: Flags): Promise<void> {
@@ -54,8 +54,8 @@ async function run(f: Flags): Promise<void> {
   const records = f.data
     ? await readRecords<TripletRecord>(f.data, ["action"])
     : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
-  const s = await open(f.cwm, f.cache);
-  const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), s.model) : undefined;
+  const s = await open(f.cwm, f.cache, f);
+  const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), { ...storageOptions(f), vqgan: s.model.vqgan }) : undefined;
   const signal = interruption();
   warnUnknown(s, records);
   await encodeAll(

@@ -1,16 +1,49 @@
 // Flags and steps that several commands share: models, records, the cache of picture codes.
 import { join } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
 import { modelFolder } from "../weights/hub.ts";
+import { defaultGroupSize, type StoredType, storedTypes } from "../weights/stored.ts";
 import { CodeStore } from "../world/codes.ts";
-import { loadModel, type Model } from "../world/model.ts";
-import { progress, say, status } from "./terminal.ts";
+import { type LoadOptions, loadModel, type Model } from "../world/model.ts";
+import { count, progress, say, status } from "./terminal.ts";
 
 /** Adds the flags of commands that encode pictures. */
 export function withCache(command: Command): Command {
   return command.option("--cache <file>", "keep picture codes in this file between runs");
+}
+
+/** Flags of `withStorage`. */
+export interface StorageFlags {
+  readonly dtype?: StoredType;
+  readonly groupSize?: number;
+}
+
+/** Adds the flags of commands that load a model to use it, not to train it whole. */
+export function withStorage(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        "--dtype <type>",
+        "type of the transformer's matrices on the device; a quantised folder has its own, else f32 unless told",
+      ).choices(storedTypes),
+    )
+    .option(
+      "--group-size <n>",
+      `values that share a scale in int8 and int4, a power of two (default ${defaultGroupSize})`,
+      count(8, 65536),
+    );
+}
+
+/** What loadModel is told under those flags: the memory to be taken is printed, and progress where it takes long. */
+export function storageOptions({ dtype, groupSize }: StorageFlags): LoadOptions {
+  const begin = performance.now();
+  const onBytes = (done: number, total: number) => {
+    const seconds = (performance.now() - begin) / 1000;
+    if (seconds > 1) status(`loading ${(done / 2 ** 30).toFixed(2)} of ${(total / 2 ** 30).toFixed(2)} GiB`);
+  };
+  return { dtype, groupSize, onBytes, ...(dtype ? { onNotice: say } : {}) };
 }
 
 /** A device, a model on it and its picture codes. */
@@ -38,10 +71,10 @@ export async function folderOf(name: string, signal?: AbortSignal, weights = tru
 }
 
 /** Opens a device and a model. */
-export async function open(name: string, cache?: string): Promise<Session> {
+export async function open(name: string, cache?: string, storage: StorageFlags = {}): Promise<Session> {
   const folder = await folderOf(name);
   const device = await openDevice();
-  const model = await loadModel(device, folder);
+  const model = await loadModel(device, folder, storageOptions(storage));
   return { device, model, codes: await CodeStore.open(device, model, cache) };
 }
 

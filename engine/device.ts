@@ -131,6 +131,22 @@ export class Device {
     return buffer;
   }
 
+  /**
+   * Takes `bytes` of memory in `fn`; where there is not enough, throws one sentence: `what`, what there is, and `remedy`. A software adapter would
+   * take what the machine does not have, so there the machine is asked first.
+   */
+  async guarded<T>(what: string, bytes: number, remedy: (free?: number) => string, fn: () => T): Promise<T> {
+    const need = `${what}: ${(bytes / 2 ** 30).toFixed(2)} GiB are needed`;
+    const free = this.capabilities.software ? this.host.freeMemory?.() : undefined;
+    if (free !== undefined && bytes > free)
+      throw new WorldlineError(`${need}, ${(free / 2 ** 30).toFixed(2)} GiB of this machine's memory are free; ${remedy(free)}`);
+    this.raw.pushErrorScope("out-of-memory");
+    const result = fn();
+    const problem = await this.raw.popErrorScope();
+    if (problem) throw new WorldlineError(`${need}, more than this adapter has free (${problem.message.split("\n")[0]}); ${remedy()}`);
+    return result;
+  }
+
   /** Gives a buffer of `allocate` back. */
   release(buffer: GPUBuffer, kind: MemoryKind): void {
     this.bytesOf.set(kind, (this.bytesOf.get(kind) ?? 0) - buffer.size);

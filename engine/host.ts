@@ -9,6 +9,8 @@ export interface Host {
   readBytes(url: URL, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Milliseconds on a monotonic clock with a fraction. */
   now(): number;
+  /** Bytes of memory that are free, where the platform says. */
+  freeMemory?(): number | undefined;
   /** Prints one line for a person to read. */
   log(line: string): void;
   /** Texts kept between runs for this user, by a name like "tuning/x.json"; what cannot be read is undefined. */

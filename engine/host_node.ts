@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir, open, readFile, rename, writeFile } from "node:fs/promises";
-import { constants, homedir } from "node:os";
+import { constants, freemem, homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { calmPolling } from "./calm.ts";
 import type { AdapterChoice, Attempt, AttemptResult, Host, OpenedGPU, OpenOptions } from "./host.ts";
@@ -30,6 +30,10 @@ export const nodeHost: Host = {
     return bytes;
   },
   now: () => performance.now(),
+  freeMemory() {
+    const available = existsSync("/proc/meminfo") && /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8"));
+    return available ? Number(available[1]) * 1024 : freemem();
+  },
   log: (line) => void process.stderr.write(line + "\n"),
   cache: {
     read: (name) => readFile(join(userCache(), name), "utf8").catch(() => undefined),

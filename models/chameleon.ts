@@ -25,7 +25,20 @@ import {
 import { Rng } from "../engine/rng.ts";
 import type { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
+import {
+  bytesAs,
+  checkpointPieces,
+  defaultGroupSize,
+  isMatrix,
+  type Piece,
+  quantizedIn,
+  rowsInMemory,
+  type StoredAs,
+  storedPieces,
+  storedTypes,
+} from "../weights/stored.ts";
 
 export interface Weight {
   weight: Tensor;
@@ -191,22 +204,94 @@ export function chameleonSpecs(c: ChameleonConfig): { name: string; shape: numbe
   return specs;
 }
 
+/** Where a model's numbers come from: a seed, float32 arrays by name, or a checkpoint read by pieces. */
+export type WeightSource = Rng | TensorReader | Checkpoint;
+
+/** What a model takes on the device: matrices in the chosen type with their scales, everything else f32. */
+export function weightBytes(config: ChameleonConfig, to: StoredAs): number {
+  return chameleonSpecs(config).reduce((sum, { name, shape }) => sum + (isMatrix(name) ? bytesAs(shape, to) : 4 * sizeOf(shape)), 0);
+}
+
+const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+const asF32: StoredAs = { dtype: "f32", groupSize: defaultGroupSize };
+
 /**
- * A model with all tensors side by side in one buffer, read from a checkpoint or initialised from a seed: linear weights normal with deviation
- * 1/sqrt(inputs), those that write the residual stream divided by sqrt(2 layers), embeddings normal, norms 1 and biases 0.
+ * A model read from a checkpoint or initialised from a seed: linear weights normal with deviation 1/sqrt(inputs), those that write the residual
+ * stream divided by sqrt(2 layers), embeddings normal, norms 1 and biases 0. f32 tensors lie side by side in one buffer, so that an optimizer can
+ * walk over them, unless they are more than one buffer can hold. In any other type the matrices are frozen, each in a buffer of its own.
+ * `onBytes` hears how much has been put on the device.
  */
-export async function createChameleon(device: Device, config: ChameleonConfig, source: Rng | TensorReader): Promise<Chameleon> {
+export async function createChameleon(
+  device: Device,
+  config: ChameleonConfig,
+  source: WeightSource,
+  options: { as?: StoredAs; onBytes?: (done: number, total: number) => void } = {},
+): Promise<Chameleon> {
+  const { as = asF32, onBytes } = options;
   const specs = chameleonSpecs(config);
-  const tensors = device.arena(specs, "weights", "language model");
-  for (const [i, t] of tensors.entries()) {
-    const data = source instanceof Rng ? initial(source.fork(t.name), specs[i], config) : await source(t.name, t.shape);
-    if (data.length !== t.size)
-      throw new WorldlineError(
-        `${t.name} has ${data.length} values but (${t.shape.join(", ")}) is needed; config.json does not fit the weights`,
-      );
-    device.write(t, data);
+  const total = weightBytes(config, as);
+  const together = as.dtype === "f32" && total + 256 * specs.length <= device.raw.limits.maxBufferSize;
+  const tensors = await device.guarded(
+    `weights as ${as.dtype}`,
+    total,
+    (free) => smaller(config, total, free),
+    () => (together ? device.arena(specs, "weights", "language model") : specs.map((s) => place(device, s, as))),
+  );
+  let done = 0;
+  let waiting = 0;
+  for (const t of tensors) {
+    for await (const { part, at, bytes } of tensorPieces(source, t, isMatrix(t.name) ? as : asF32, config)) {
+      device.upload(part === "values" ? t : t.quantized!.scales, at, bytes);
+      waiting += bytes.byteLength;
+      onBytes?.((done += bytes.byteLength), total);
+      // What is written is held by the driver until it is done: wait before that grows.
+      if (waiting < 1 << 26) continue;
+      waiting = 0;
+      await device.finish();
+    }
   }
+  await device.finish();
   return new Chameleon(config, new Map(tensors.map((t) => [t.name, t])));
+}
+
+/** Which smaller types there are, of those that fit where the free memory is known. */
+function smaller(config: ChameleonConfig, bytes: number, free = bytes): string {
+  const all = storedTypes.map((dtype) => ({ dtype, bytes: weightBytes(config, { ...asF32, dtype }) }));
+  const fitting = all.filter((a) => a.bytes < bytes && a.bytes <= free);
+  const list = fitting.map((a) => `${a.dtype} (${(a.bytes / 2 ** 30).toFixed(2)} GiB)`).join(", ");
+  return list ? `choose a smaller type with --dtype: ${list}` : "a smaller model or more memory is needed";
+}
+
+function place(device: Device, { name, shape }: { name: string; shape: number[] }, as: StoredAs): Tensor {
+  if (isMatrix(name)) return device.matrix([shape[0], shape[1]], { dtype: as.dtype, name, groupSize: as.groupSize });
+  return device.tensor(shape, { name, kind: "weights" });
+}
+
+/** A tensor's bytes from any source, as it is to be stored. */
+async function* tensorPieces(source: WeightSource, t: Tensor, as: StoredAs, config: ChameleonConfig): AsyncGenerator<Piece> {
+  const shape = t.shape.length === 2 ? t.shape : [1, t.size];
+  const unfit = (what: string) =>
+    new WorldlineError(`${t.name} has ${what} but (${t.shape.join(", ")}) is needed; config.json does not fit the weights`);
+  if (source instanceof Rng || typeof source === "function") {
+    const data =
+      source instanceof Rng ? initial(source.fork(t.name), { name: t.name, shape: [...t.shape] }, config) : await source(t.name, t.shape);
+    if (data.length !== t.size) throw unfit(`${data.length} values`);
+    yield* storedPieces(rowsInMemory(data, shape[1]), shape, as, t.name);
+    return;
+  }
+  const held = source.tensors.get(t.name);
+  if (!held) throw new WorldlineError(`${source.name}: there is no tensor ${t.name}; the model needs it`);
+  // Models derived from Chameleon store the weights of a head's norm once for all heads.
+  if (/\.[qk]_norm\.(weight|bias)$/.test(t.name) && sizeOf(held.shape) === config.headDim && t.size > config.headDim) {
+    const one = await source.readFloat32(t.name);
+    const all = Float32Array.from({ length: t.size }, (_, i) => one[i % one.length]);
+    yield* storedPieces(rowsInMemory(all, shape[1]), shape, as, t.name);
+    return;
+  }
+  const columns = quantizedIn(source, t.name)?.columns;
+  const size = columns === undefined ? sizeOf(held.shape) : held.shape[0] * columns;
+  if (size !== t.size || (columns !== undefined && columns !== shape[1])) throw unfit(`${size} values`);
+  yield* checkpointPieces(source, t.name, shape, as);
 }
 
 function initial(rng: Rng, spec: { name: string; shape: number[] }, c: ChameleonConfig): Float32Array {

@@ -6,6 +6,7 @@ import { type Dtype, toFloat32 } from "./dtypes.ts";
 import { openSafetensors, type Safetensors, type TensorData } from "./safetensors.ts";
 import { saveShards } from "./safetensors_write.ts";
 import { isObject, quote, readJsonObject, type SourceFolder } from "./source.ts";
+import { quantizedIn, readQuantized } from "./stored.ts";
 
 /** A tensor of a checkpoint: which file holds it and what it is. */
 export interface CheckpointTensor {
@@ -21,12 +22,14 @@ export interface Checkpoint {
   /** config.json as it stands; weights/names.ts gives it types. */
   readonly config: Record<string, unknown>;
   readonly tensors: Map<string, CheckpointTensor>;
+  /** `__metadata__` of the files, the first file's word counting. */
+  readonly metadata: Record<string, string>;
   has(name: string): boolean;
   /** A tensor's bytes as stored. */
   read(name: string): Promise<Uint8Array>;
   /** Bytes [begin, end) of a tensor, counted from its own start. */
-  readRange(name: string, begin: number, end: number): Promise<Uint8Array>;
-  /** A float tensor widened to float32. */
+  readRange(name: string, begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
+  /** A float tensor widened to float32; a quantised matrix as the numbers it stands for. */
   readFloat32(name: string): Promise<Float32Array>;
   close(): Promise<void>;
 }
@@ -114,18 +117,24 @@ function checkpointOf(name: string, config: Record<string, unknown>, { files, te
     if (!t || !file) throw new WorldlineError(`${name}: there is no tensor ${quote(tensor)} among the ${tensors.size} of this checkpoint`);
     return { t, file };
   };
-  return {
+  const metadata: Record<string, string> = Object.assign({}, ...[...files.values()].reverse().map((file) => file.metadata));
+  const checkpoint: Checkpoint = {
     name,
     config,
     tensors,
+    metadata,
     has: (tensor) => tensors.has(tensor),
     read: async (tensor) => find(tensor).file.read(tensor),
-    readRange: async (tensor, begin, end) => find(tensor).file.readRange(tensor, begin, end),
-    readFloat32: async (tensor) => toFloat32(await find(tensor).file.read(tensor), find(tensor).t.dtype),
+    readRange: async (tensor, begin, end, into) => find(tensor).file.readRange(tensor, begin, end, into),
+    readFloat32: async (tensor) => {
+      const { t, file } = find(tensor);
+      return quantizedIn(checkpoint, tensor) ? readQuantized(checkpoint, tensor) : toFloat32(await file.read(tensor), t.dtype);
+    },
     close: async () => {
       for (const file of files.values()) await file.close();
     },
   };
+  return checkpoint;
 }
 
 /** What `saveCheckpoint` writes: config.json, model.safetensors (or shards), and further files by name (text, bytes, or a JSON value). */

@@ -22,14 +22,25 @@ export async function fileSource(path: string): Promise<ByteSource> {
     await handle.close();
     throw new WorldlineError(`${path}: this is not a file; give the path of a file`);
   }
-  return { size: info.size, read: (begin, end) => readExactly(handle, path, begin, end, info.size), close: () => handle.close() };
+  return {
+    size: info.size,
+    read: (begin, end, into) => readExactly(handle, path, begin, end, info.size, into),
+    close: () => handle.close(),
+  };
 }
 
-async function readExactly(handle: FileHandle, path: string, begin: number, end: number, size: number): Promise<Uint8Array> {
+async function readExactly(
+  handle: FileHandle,
+  path: string,
+  begin: number,
+  end: number,
+  size: number,
+  into?: Uint8Array,
+): Promise<Uint8Array> {
   if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(end) && begin >= 0 && begin <= end && end <= size)) {
     throw new WorldlineError(`${path}: bytes ${begin} to ${end} were asked of ${size} bytes; ask for a range inside the file`);
   }
-  const bytes = new Uint8Array(end - begin);
+  const bytes = into && into.byteLength >= end - begin ? into.subarray(0, end - begin) : new Uint8Array(end - begin);
   for (let at = 0; at < bytes.byteLength; ) {
     const length = Math.min(largestRead, bytes.byteLength - at);
     const { bytesRead } = await handle.read(bytes, at, length, begin + at);

@@ -27,7 +27,7 @@ export interface Safetensors {
   /** All bytes of one tensor. */
   read(name: string): Promise<Uint8Array>;
   /** Bytes [begin, end) of one tensor, counted from its own start. */
-  readRange(name: string, begin: number, end: number): Promise<Uint8Array>;
+  readRange(name: string, begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -51,13 +51,13 @@ function fileOf(source: ByteSource, name: string, header: Header): Safetensors {
     if (!found) throw new WorldlineError(`${name}: there is no tensor ${quote(tensor)} among the ${tensors.size} in the file`);
     return found;
   };
-  const readRange = async (tensor: string, begin: number, end: number) => {
+  const readRange = async (tensor: string, begin: number, end: number, into?: Uint8Array) => {
     const t = info(tensor);
     const length = t.end - t.begin;
     if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(end) && begin >= 0 && begin <= end && end <= length)) {
       throw new WorldlineError(`${name}: bytes ${begin} to ${end} of ${tensor} were asked for; it has ${length} bytes`);
     }
-    return source.read(t.begin + begin, t.begin + end);
+    return source.read(t.begin + begin, t.begin + end, into);
   };
   const read = async (tensor: string) => readRange(tensor, 0, info(tensor).end - info(tensor).begin);
   return { name, metadata, tensors, read, readRange, close: async () => source.close?.() };

@@ -3,10 +3,13 @@
 
 import { WorldlineError } from "../engine/errors.ts";
 
-/** A readable thing of known size. `read` gives exactly the bytes [begin, end). */
+/**
+ * A readable thing of known size. `read` gives exactly the bytes [begin, end). Where `into` is given and long enough they may lie at its start,
+ * so that a large file can be read through one buffer.
+ */
 export interface ByteSource {
   readonly size: number;
-  read(begin: number, end: number): Promise<Uint8Array>;
+  read(begin: number, end: number, into?: Uint8Array): Promise<Uint8Array>;
   close?(): Promise<void> | void;
 }
 

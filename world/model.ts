@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { type Chameleon, createChameleon, readTensors } from "../models/chameleon.ts";
+import { type Chameleon, createChameleon, readTensors, weightBytes } from "../models/chameleon.ts";
 import { createVqgan, saveTensors, type VQGAN } from "../models/vqgan.ts";
 import { PictureCoder } from "../tokenizer/image.ts";
 import { type PixelConfig, parsePixelConfig } from "../tokenizer/pixels.ts";
@@ -15,6 +15,7 @@ import { modelFolder } from "../weights/hub.ts";
 import { type ChameleonConfig, checkVocabulary, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
 import { parseJsonObject } from "../weights/source.ts";
+import { defaultGroupSize, quantizationOf, type StoredAs, type StoredType } from "../weights/stored.ts";
 
 export interface Model extends Coder {
   readonly folder: string;
@@ -39,8 +40,44 @@ const sideFiles = [
   "world.json",
 ];
 
-/** Loads a model (a folder or a hub id) onto the device, as f32. A picture tokenizer already on the device can be shared. */
-export async function loadModel(device: Device, name: string, shared?: { vqgan: VQGAN }): Promise<Model> {
+/** How a model is loaded. */
+export interface LoadOptions {
+  /** A picture tokenizer already on the device, to be shared. */
+  readonly vqgan?: VQGAN;
+  /** Type of the transformer's matrices on the device. Unless told: that of a quantised folder, else f32, which alone can be trained whole. */
+  readonly dtype?: StoredType;
+  /** Values that share a scale in int8 and int4. */
+  readonly groupSize?: number;
+  /** Hears what memory will be taken before it is. */
+  readonly onNotice?: (text: string) => void;
+  /** Hears how many bytes have been put on the device. */
+  readonly onBytes?: (done: number, total: number) => void;
+}
+
+/** How a checkpoint's matrices are to be stored. */
+function storage(checkpoint: Checkpoint, options: LoadOptions): StoredAs {
+  const own = quantizationOf(checkpoint.metadata, checkpoint.name);
+  const ownType = own?.bits === 8 ? "int8" : "int4";
+  const { dtype = own ? ownType : "f32", groupSize = own && dtype === ownType ? own.groupSize : defaultGroupSize } = options;
+  return { dtype, groupSize };
+}
+
+/** The transformer of an open checkpoint on the device. */
+async function languageModel(device: Device, checkpoint: Checkpoint, config: ChameleonConfig, options: LoadOptions): Promise<Chameleon> {
+  const as = storage(checkpoint, options);
+  if (as.dtype === "f16" && !device.capabilities.features.has("shader-f16"))
+    throw new WorldlineError(`this adapter has no f16 (shader-f16); choose --dtype bf16, which has the same size, or f32`);
+  const groups = as.dtype.startsWith("int") ? ` in groups of ${as.groupSize}` : "";
+  const size = (weightBytes(config, as) / 2 ** 30).toFixed(2);
+  options.onNotice?.(`${checkpoint.name}: weights ${size} GiB as ${as.dtype}${groups}`);
+  return createChameleon(device, config, checkpoint, { as, onBytes: options.onBytes });
+}
+
+/**
+ * Loads a model (a folder or a hub id) onto the device. The picture tokenizer is f32 always: half precision changes codes. Host memory stays small:
+ * tensors pass through one buffer.
+ */
+export async function loadModel(device: Device, name: string, options: LoadOptions = {}): Promise<Model> {
   const folder = await modelFolder(name);
   const checkpoint = await openCheckpoint(folder);
   try {
@@ -64,8 +101,8 @@ export async function loadModel(device: Device, name: string, shared?: { vqgan: 
       parseJsonObject(need("preprocessor_config.json"), join(folder, "preprocessor_config.json")),
       join(folder, "preprocessor_config.json"),
     );
-    const lm = await createChameleon(device, config, (name) => checkpoint.readFloat32(name));
-    const vqgan = shared?.vqgan ?? (await pictureModel(device, checkpoint, config));
+    const lm = await languageModel(device, checkpoint, config, options);
+    const vqgan = options.vqgan ?? (await pictureModel(device, checkpoint, config));
     return {
       folder,
       config,
@@ -92,12 +129,12 @@ function pictureModel(device: Device, checkpoint: Checkpoint, config: ChameleonC
 }
 
 /** The transformer of a model alone. */
-export async function loadLanguageModel(device: Device, name: string): Promise<Pick<Model, "config" | "lm">> {
+export async function loadLanguageModel(device: Device, name: string, options: LoadOptions = {}): Promise<Pick<Model, "config" | "lm">> {
   const folder = await modelFolder(name);
   const checkpoint = await openCheckpoint(folder);
   try {
     const config = parseConfig(checkpoint.config, join(folder, "config.json"));
-    return { config, lm: await createChameleon(device, config, (name) => checkpoint.readFloat32(name)) };
+    return { config, lm: await languageModel(device, checkpoint, config, options) };
   } finally {
     await checkpoint.close();
   }
