@@ -5,10 +5,11 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { WorldlineError } from "../engine/errors.ts";
 import { Rng } from "../engine/rng.ts";
+import { type AddedToken, addedTokenFinder } from "../tokenizer/added.ts";
 import { byteCharacters, byteOrder, tokenBytes, tokenText } from "../tokenizer/bytes.ts";
 import { Merges, mergePiece } from "../tokenizer/merge.ts";
 import { modelFiles } from "../tokenizer/model_files.ts";
-import { addedTokenFinder, parsePreTokenizer } from "../tokenizer/pieces.ts";
+import { parsePreTokenizer } from "../tokenizer/pieces.ts";
 import { chameleonPrompt, fillPlaceholders, fillTemplate, layout, layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import { parseTemplate, templates } from "../tokenizer/templates.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
@@ -105,22 +106,16 @@ test("names of special tokens are plain text where asked", () => {
 });
 
 test("added tokens are found leftmost, the longest first", () => {
-  const find = addedTokenFinder(
-    new Map([
-      ["<a", 1],
-      ["<a>b", 2],
-      ["b<", 3],
-      ["😀x", 4],
-    ]),
-  );
+  const plain: Omit<AddedToken, "id" | "content"> = { special: true, normalized: false, lstrip: false, rstrip: false, singleWord: false };
+  const find = addedTokenFinder(["<a", "<a>b", "b<", "😀x"].map((content, i) => ({ ...plain, id: i + 1, content })));
   assert.equal(find("x<a>b<ab<😀😀x"), ["x", 2, 1, 3, "😀", 4]);
   assert.equal(find("<<a"), ["<", 1]);
   assert.equal(find(""), []);
-  assert.equal(addedTokenFinder(new Map())("<a"), ["<a"]);
+  assert.equal(addedTokenFinder([])("<a"), ["<a"]);
 });
 
 test("the pre-tokenizer cuts as the Rust library does where tokens alone do not show it", () => {
-  const cut = parsePreTokenizer(golden().pre_tokenizer, "pre_tokenizer");
+  const { cut } = parsePreTokenizer(golden().pre_tokenizer, "pre_tokenizer");
   assert.equal(cut("a+=b$$<^`|~"), ["a", "+", "=", "b", "$", "$", "<", "^", "`", "|", "~"]);
   assert.equal(cut("\u0085\u0085b"), ["\u0085", "\u0085", "b"]);
   assert.equal(cut("\ufeff\ufeffb"), ["\ufeff\ufeff", "b"]);
@@ -185,24 +180,31 @@ test("tokenizers that ask for something else are refused with one sentence", () 
   const faults: [Record<string, unknown>, RegExp][] = [
     [{ ...json, model: null }, /model is missing/],
     [{ ...json, model: { ...model, type: "Unigram" } }, /model\.type "Unigram" is not supported/],
-    [{ ...json, model: { ...model, byte_fallback: true } }, /model\.byte_fallback true is not supported/],
-    [{ ...json, model: { ...model, ignore_merges: true } }, /model\.ignore_merges true/],
+    [{ ...json, model: { ...model, dropout: 0.1 } }, /model\.dropout 0\.1 is not supported/],
+    [{ ...json, model: { ...model, end_of_word_suffix: "</w>" } }, /model\.end_of_word_suffix "<\/w>" is not supported/],
+    [{ ...json, model: { ...model, byte_fallback: 1 } }, /byte_fallback is 1, true or false is needed/],
+    [{ ...json, model: { ...model, unk_token: "<nobody>" } }, /model\.unk_token is "<nobody>", which model\.vocab lacks/],
     [{ ...json, model: { ...model, merges: ["a"] } }, /model\.merges\[0\] is "a"/],
     [{ ...json, model: { ...model, merges: ["a zzz"] } }, /needs the token "zzz", which model\.vocab lacks/],
     [{ ...json, model: { ...model, merges: ["Ġ t", "Ġ t"] } }, /occurs twice/],
     [{ ...json, model: { ...model, vocab: lacking } }, /no token for byte 33/],
     [{ ...json, model: { ...model, vocab: { ...vocab, twin: 5 } } }, /have the same id 5/],
     [{ ...json, model: { ...model, vocab: { ...vocab, odd: -1 } } }, /"odd" has the id -1/],
-    [{ ...json, normalizer: { type: "NFC" } }, /the normalizer .* is not supported/],
-    [{ ...json, decoder: { type: "Metaspace" } }, /the decoder .* is not supported/],
+    [{ ...json, normalizer: { type: "BertNormalizer" } }, /the normalizer "BertNormalizer" is not supported; NFC, /],
+    [{ ...json, decoder: { type: "WordPiece" } }, /the decoder \{"type":"WordPiece"\} is not supported; ByteLevel, /],
     [{ ...json, post_processor: { type: "BertProcessing" } }, /the post_processor .* is not supported/],
-    [{ ...json, pre_tokenizer: null }, /pre_tokenizer is null/],
-    [{ ...json, pre_tokenizer: { type: "Whitespace" } }, /does not end in one ByteLevel step/],
-    [step({ type: "Metaspace" }), /the step "Metaspace" is not supported/],
-    [step({ type: "Split", pattern: { Regex: "a" }, behavior: "Removed" }), /behavior is "Removed"/],
-    [step({ type: "Split", pattern: { Regex: "(?<x" }, behavior: "Isolated" }), /the pattern "\(\?<x" uses what/],
-    [step({ type: "Split", pattern: { String: "a" } }), /pattern is \{"String":"a"\}/],
-    [{ ...json, added_tokens: [{ id: 0, content: "<s>", lstrip: true }] }, /lstrip is true/],
+    [{ ...json, pre_tokenizer: 3 }, /pre_tokenizer is 3; an object is needed/],
+    [
+      { ...json, pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "ByteLevel" }, { type: "Digits" }] } },
+      /a step after ByteLevel/,
+    ],
+    [step({ type: "UnicodeScripts" }), /the step "UnicodeScripts" is not supported; Split, /],
+    [step({ type: "Split", pattern: { Regex: "a" }, behavior: "Sideways" }), /behavior is "Sideways", Removed, Isolated/],
+    ...["(?<x", "(?i:a)", "a++", "(?>a)", "\\bx", "[a[b]]", "\\R", "[a&&b]"].map((regex): [Record<string, unknown>, RegExp] => [
+      step({ type: "Split", pattern: { Regex: regex }, behavior: "Isolated" }),
+      /the pattern ".*" uses what this tokenizer does not know/,
+    ]),
+    [step({ type: "Split", pattern: "a" }), /the pattern is "a"; \{"Regex": text\} or \{"String": text\}/],
     [{ ...json, added_tokens: [{ id: 9, content: "<s>" }] }, /"<s>" has id 0 in model\.vocab and 9 in added_tokens/],
     [{ ...json, added_tokens: [3] }, /added_tokens\[0\]/],
   ];
@@ -215,6 +217,30 @@ test("tokenizers that ask for something else are refused with one sentence", () 
     messageOf(() => parseTokenizer("{", "t.json")),
     /t\.json: the file is not valid JSON/,
   );
+});
+
+test("a byte-fallback stream gives no part of a character before it is whole", () => {
+  const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, "0")}>`);
+  const names = ["<unk>", ...bytes, "▁", "a"];
+  const decoders = [{ type: "Replace", pattern: { String: "▁" }, content: " " }, { type: "ByteFallback" }, { type: "Fuse" }];
+  const file = (strip: Record<string, unknown>) => ({
+    model: { type: "BPE", unk_token: "<unk>", byte_fallback: true, merges: [], vocab: Object.fromEntries(names.map((n, id) => [n, id])) },
+    decoder: { type: "Sequence", decoders: [...decoders, { type: "Strip", content: " ", ...strip }] },
+  });
+  const tokenizer = parseTokenizer(file({ start: 1, stop: 0 }));
+  const ids = tokenizer.ids("▁a世a");
+  assert.equal(
+    ids.map((id) => tokenizer.token(id)),
+    ["▁", "a", "<0xE4>", "<0xB8>", "<0x96>", "a"],
+  );
+  const stream = tokenizer.stream();
+  assert.equal([...ids.map((id) => stream.push(id)), stream.end()], ["", "a", "", "", "", "世a", ""]);
+  const broken = tokenizer.stream();
+  assert.equal([...[258, ...ids.slice(2, 4), 258].map((id) => broken.push(id)), broken.end()], ["a", "", "", "\ufffd\ufffda", ""]);
+  const ends = parseTokenizer(file({ start: 0, stop: 2 }));
+  const held = ends.stream();
+  assert.equal([...[258, 257, 257, 257, 258, 257].map((id) => held.push(id)), held.end()], ["a", "", "", " ", "  a", "", ""]);
+  assert.is(ends.decode([257, 257, 257]), " ");
 });
 
 test("the byte table is GPT-2's", () => {

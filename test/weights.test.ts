@@ -88,7 +88,7 @@ test("a written file is read back: names, types, shapes, bytes, metadata, from b
     assert.equal(await opened.read("none"), new Uint8Array(0));
     for (const t of opened.tensors.values()) if (t.dtype === "F32") assert.is(t.begin % 4, 0, "F32 data is aligned");
     assert.match(await messageOf(() => opened.read("gone")), /no tensor "gone" among the 4/);
-    assert.match(await messageOf(() => opened.readRange("small", 2, 4)), /bytes 2 to 4 of small were asked for; it has 3 bytes/);
+    assert.match(await messageOf(() => opened.readRange("small", 2, 4)), /bytes 2 to 4 of "small" were asked for; it has 3 bytes/);
     await opened.close();
   }
 });
@@ -134,10 +134,10 @@ test("every fault of a header is one sentence", async () => {
     [fileOf(`{"a":${record("F32", "[1]", "[4,0]")}}`, 4), /claims bytes 4 to 0/],
     [fileOf(`{"a":${record("F32", "[2]", "[0,8]")}}`, 4), /claims bytes 0 to 8 of 4 bytes/],
     [fileOf(`{"a":${record("F32", "[2]", "[0,4]")}}`, 4), /needs 8 bytes but claims 4/],
-    [fileOf(`{"a":${record("F32", "[1]", "[0,4]")},"b":${record("F32", "[1]", "[2,6]")}}`, 6), /data of a and b overlap/],
+    [fileOf(`{"a":${record("F32", "[1]", "[0,4]")},"b":${record("F32", "[1]", "[2,6]")}}`, 6), /data of "a" and "b" overlap/],
     [fileOf(`{"a":${record("F32", "[1]", "[0,4]")},"b":${record("F32", "[1]", "[0,4]")}}`, 4), /overlap/],
     [fileOf(`{"a":${record("F32", "[1]", "[0,4]")},"b":${record("F32", "[1]", "[6,10]")}}`, 10), /hole of 2 bytes/],
-    [fileOf(`{"a":${record("F32", "[1]", "[4,8]")}}`, 8), /the header and a have a hole of 4 bytes/],
+    [fileOf(`{"a":${record("F32", "[1]", "[4,8]")}}`, 8), /the header and "a" have a hole of 4 bytes/],
     [fileOf(`{"a":${record("F32", "[1]", "[0,4]")}}`, 5), /the tensors end at byte/],
     [fileOf(`{"a":${record("F32", "[1]", "[0,4]")},"\\u0061":${record("F32", "[1]", "[0,4]")}}`, 4), /names "a" twice/],
     [fileOf(`{"a":{"dtype":"U8","dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4), /names "dtype" twice/],
@@ -159,50 +159,6 @@ test("a source is closed where opening fails", async () => {
   await messageOf(() => openSafetensors(source, "x"));
   assert.is(closed, 1);
 });
-
-test("5,000 damaged headers: a WorldlineError or a consistent file, nothing else", async () => {
-  const rng = new Rng(7, "mutations");
-  const good = await writeSafetensors([
-    { name: "a.weight", dtype: "F32", shape: [2, 3], data: new Uint8Array(24) },
-    { name: "b", dtype: "BF16", shape: [5], data: new Uint8Array(10) },
-    { name: "c", dtype: "BOOL", shape: [1, 1], data: new Uint8Array(1) },
-  ]);
-  const headerEnd = good.length - 35;
-  const tokens = ["{", "}", "[", "]", '"', ",", ":", "-1", "1e99", "null", "9007199254740993", "\\u0000", "[[", "{}", "\\", "F64"].map(
-    (t) => new TextEncoder().encode(t),
-  );
-  let refused = 0;
-  for (let round = 0; round < 5000; round++) {
-    let bytes: Uint8Array = good.slice();
-    for (let n = 1 + rng.int(3); n > 0; n--) bytes = mutate(bytes, Math.min(headerEnd, bytes.length), tokens, rng);
-    try {
-      const file = await open(bytes);
-      for (const t of file.tensors.values()) assert.is((await file.read(t.name)).length, t.end - t.begin);
-    } catch (error) {
-      assert.instance(error, WorldlineError, `round ${round}: ${error}`);
-      refused++;
-    }
-  }
-  assert.ok(refused > 4000 && refused < 5000, `${refused} of 5000 were refused`);
-});
-
-function mutate(bytes: Uint8Array, headerEnd: number, tokens: Uint8Array[], rng: Rng): Uint8Array {
-  const at = rng.int(Math.max(headerEnd, 1));
-  const kind = rng.int(4);
-  if (kind === 0) {
-    bytes[at] ^= 1 << rng.int(8);
-    return bytes;
-  }
-  if (kind === 1) return bytes.slice(0, rng.int(bytes.length + 1));
-  const insert = kind === 2 ? tokens[rng.int(tokens.length)] : new Uint8Array(0);
-  const cut = kind === 2 ? insert.length : 1 + rng.int(4);
-  const rest = bytes.slice(at + cut);
-  const out = new Uint8Array(at + insert.length + rest.length);
-  out.set(bytes.slice(0, at));
-  out.set(insert, at);
-  out.set(rest, at + insert.length);
-  return out;
-}
 
 test("the writer refuses what it could not read", async () => {
   const data = new Uint8Array(4);
@@ -367,7 +323,7 @@ test("faults of a model folder name the file", async () => {
   assert.match(await fault(index('{"a":"one.safetensors"}')), /m\/one\.safetensors is missing: model\.safetensors\.index\.json names it/);
   assert.match(
     await fault({ ...index('{"b":"one.safetensors"}'), "one.safetensors": one }),
-    /m\/one\.safetensors: tensor b is not in this file/,
+    /m\/one\.safetensors: tensor "b" is not in this file/,
   );
   assert.match(await messageOf(() => openCheckpoint(join(folder, "nowhere"))), /nowhere: there is no such file or folder/);
 });

@@ -1,132 +1,112 @@
-// How text is cut before byte pairs are merged: added tokens are taken out whole (leftmost, longest first), the rest goes through the steps of
-// tokenizer.json's pre_tokenizer, each of which cuts the pieces of the one before.
+// How text is cut before byte pairs are merged: it goes through the steps of tokenizer.json's pre_tokenizer, each of which cuts the pieces of the one
+// before. A ByteLevel step, where there is one, is the last: merging then works on bytes, otherwise on characters.
 
 import { WorldlineError } from "../engine/errors.ts";
-import { fieldsOf } from "../weights/fields.ts";
+import { type Fields, fieldsOf } from "../weights/fields.ts";
 import { isObject, quote } from "../weights/source.ts";
+import { type Behavior, compile, cutAt, isBehavior, parsePattern, punctuation, whiteSpace, wordLetters } from "./pattern.ts";
 
-/** Cuts a text into pieces; joined they are the text again. */
-export type Cut = (text: string) => string[];
+/** Cuts a text into pieces. `first`: the text stands at the very beginning. */
+export type Cut = (text: string, first?: boolean) => string[];
+
+export interface PreTokenizer {
+  readonly cut: Cut;
+  /** Pieces are merged as UTF-8 bytes, not as characters. */
+  readonly byteLevel: boolean;
+}
+
+type Step = (piece: string, out: string[], first: boolean) => void;
 
 const gpt2Pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const punctuation = "\\p{P}$+<=>^`|~";
 
-/** Reads a pre_tokenizer: Sequence, Split by a regular expression (isolated), Digits, Punctuation, ByteLevel. Refuses everything else. */
-export function parsePreTokenizer(json: unknown, where: string): Cut {
-  if (!isObject(json)) throw new WorldlineError(`${where} is ${quote(json)}; an object is needed, is this a Chameleon tokenizer?`);
-  const steps = stepsOf(json, where);
-  if (steps.length === 0 || steps.at(-1)?.type !== "ByteLevel" || steps.filter((s) => s.type === "ByteLevel").length > 1) {
-    throw new WorldlineError(`${where} does not end in one ByteLevel step; byte-level tokenizers are read here`);
-  }
-  const cuts = steps.map((step) => cutOf(step, where)).filter((cut) => cut !== null);
-  return (text) => {
-    let pieces = [text];
-    for (const cut of cuts) pieces = cut(pieces);
-    return pieces;
-  };
+/** Reads a pre_tokenizer; null cuts nothing. Throws a WorldlineError for steps that are not known. */
+export function parsePreTokenizer(json: unknown, where: string): PreTokenizer {
+  if (json === null || json === undefined) return { cut: (text) => (text === "" ? [] : [text]), byteLevel: false };
+  if (!isObject(json)) throw new WorldlineError(`${where} is ${quote(json)}; an object is needed, is this a tokenizer.json?`);
+  const list = flatten(json, where);
+  const at = list.findIndex((s) => s.type === "ByteLevel");
+  if (at >= 0 && at !== list.length - 1)
+    throw new WorldlineError(`${where} has a step after ByteLevel; ByteLevel is supported as the last step`);
+  const steps = list.flatMap((step) => stepOf(step, where));
+  return { cut: (text, first = true) => run(steps, text, first), byteLevel: at >= 0 };
 }
 
-function stepsOf(json: Record<string, unknown>, where: string): Record<string, unknown>[] {
+function run(steps: readonly Step[], text: string, first: boolean): string[] {
+  let pieces = text === "" ? [] : [text];
+  for (const step of steps) {
+    const out: string[] = [];
+    for (let i = 0; i < pieces.length; i++) step(pieces[i], out, first && i === 0);
+    pieces = out;
+  }
+  return pieces;
+}
+
+function flatten(json: Record<string, unknown>, where: string, depth = 0): Record<string, unknown>[] {
   if (json.type !== "Sequence") return [json];
   const steps = json.pretokenizers;
-  if (!Array.isArray(steps) || !steps.every(isObject))
+  if (!Array.isArray(steps) || !steps.every(isObject) || depth > 8)
     throw new WorldlineError(`${where}.pretokenizers is no list of steps; the file is damaged`);
-  return steps;
+  return steps.flatMap((step) => flatten(step, where, depth + 1));
 }
 
-function cutOf(step: Record<string, unknown>, where: string): ((pieces: string[]) => string[]) | null {
+function stepOf(step: Record<string, unknown>, where: string): Step[] {
   const f = fieldsOf(step, `${where}: ${quote(step.type)}`);
-  const isolated = () => {
-    if (f.text("behavior", "Isolated") !== "Isolated") throw f.refuse("behavior", '"Isolated"');
-    if (f.flag("invert", false)) throw f.refuse("invert", "false");
-  };
-  if (step.type === "Split") {
-    isolated();
-    const pattern = f.object("pattern");
-    if (typeof pattern?.Regex !== "string") throw f.refuse("pattern", 'an object {"Regex": text}');
-    return isolate(compile(pattern.Regex, where));
-  }
-  if (step.type === "Digits") return isolate(f.flag("individual_digits", false) ? /\p{N}/gu : /\p{N}+/gu);
-  if (step.type === "Punctuation") {
-    if (f.text("behavior", "Isolated") === "Contiguous") return isolate(new RegExp(`[${punctuation}]+`, "gu"));
-    isolated();
-    return isolate(new RegExp(`[${punctuation}]`, "gu"));
-  }
-  if (step.type === "ByteLevel") {
-    if (f.flag("add_prefix_space", true)) throw f.refuse("add_prefix_space", "false");
-    return f.flag("use_regex", true) ? isolate(compile(gpt2Pattern, where)) : null;
-  }
-  throw new WorldlineError(`${where}: the step ${quote(step.type)} is not supported; Split, Digits, Punctuation and ByteLevel are`);
-}
-
-/** A pattern of the Rust library as ours: there \s, \d and \w follow Unicode properties. */
-function compile(pattern: string, where: string): RegExp {
-  const classes: Record<string, string> = { s: "\\p{White_Space}", S: "\\P{White_Space}", d: "\\p{Nd}", D: "\\P{Nd}" };
-  const source = pattern.replace(/\\(.)/gsu, (whole, letter: string) => {
-    if (letter === "w" || letter === "W" || letter === "b" || letter === "B") throw unsupported(pattern, where);
-    return classes[letter] ?? whole;
-  });
-  try {
-    return new RegExp(source, "gu");
-  } catch {
-    throw unsupported(pattern, where);
+  switch (step.type) {
+    case "Split":
+      return [cutAt(parsePattern(step.pattern, where), behaviorOf(f, "Removed"), f.flag("invert", false))];
+    case "Digits":
+      return [cutAt(/\p{N}/gu, f.flag("individual_digits", false) ? "Isolated" : "Contiguous")];
+    case "Punctuation":
+      return [cutAt(new RegExp(`[${punctuation}]`, "gu"), behaviorOf(f, "Isolated"))];
+    case "Whitespace":
+      return [cutAt(new RegExp(`[${wordLetters}]+|[^${wordLetters}${whiteSpace}]+`, "gu"), "Removed", true)];
+    case "WhitespaceSplit":
+      return [cutAt(new RegExp(whiteSpace, "gu"), "Removed")];
+    case "Metaspace":
+      return [metaspace(f)];
+    case "ByteLevel":
+      return byteLevel(f, where);
+    default:
+      throw new WorldlineError(
+        `${where}: the step ${quote(step.type)} is not supported; Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace and ByteLevel are`,
+      );
   }
 }
 
-function unsupported(pattern: string, where: string): WorldlineError {
-  return new WorldlineError(
-    `${where}: the pattern ${quote(pattern)} uses what this tokenizer does not know; only plain Unicode expressions are supported`,
-  );
+function behaviorOf(f: Fields, fallback: Behavior): Behavior {
+  const text = f.text("behavior", fallback);
+  if (!isBehavior(text)) throw f.refuse("behavior", "Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous");
+  return text;
 }
 
-/** Matches and what lies between them both become pieces. */
-function isolate(pattern: RegExp): (pieces: string[]) => string[] {
-  return (pieces) => {
-    const out: string[] = [];
-    for (const piece of pieces) {
-      let at = 0;
-      pattern.lastIndex = 0;
-      for (let match = pattern.exec(piece); match; match = pattern.exec(piece)) {
-        if (match[0] === "") {
-          pattern.lastIndex++;
-          continue;
-        }
-        if (match.index > at) out.push(piece.slice(at, match.index));
-        out.push(match[0]);
-        at = pattern.lastIndex;
-      }
-      if (at < piece.length) out.push(at === 0 ? piece : piece.slice(at));
-    }
-    return out;
-  };
+function byteLevel(f: Fields, where: string): Step[] {
+  const prefix: Step = (piece, out) => void out.push(piece.startsWith(" ") ? piece : ` ${piece}`);
+  const cut = f.flag("use_regex", true) ? [cutAt(compile(gpt2Pattern, where), "Isolated")] : [];
+  return f.flag("add_prefix_space", true) ? [prefix, ...cut] : cut;
 }
 
-/** A run of plain text, or one added token by its id. */
-export type Run = string | number;
+/** Whether a Metaspace puts its mark in front of every text, of the first one, or of none; older files say it with a flag. */
+export function prependScheme(f: Fields): "always" | "first" | "never" {
+  const scheme = f.text("prepend_scheme", f.flag("add_prefix_space", true) ? "always" : "never");
+  if (scheme !== "always" && scheme !== "first" && scheme !== "never") throw f.refuse("prepend_scheme", '"always", "first" or "never"');
+  return scheme;
+}
 
-/** Finds added tokens in text: leftmost, of those the longest. */
-export function addedTokenFinder(tokens: Map<string, number>): (text: string) => Run[] {
-  const lengths = new Map<string, Set<number>>();
-  for (const token of tokens.keys()) lengths.set(token[0], (lengths.get(token[0]) ?? new Set()).add(token.length));
-  const longestFirst = new Map([...lengths].map(([first, set]) => [first, [...set].sort((a, b) => b - a)]));
-  if (tokens.size === 0) return (text) => (text === "" ? [] : [text]);
-  const starts = new RegExp(
-    `[${[...longestFirst.keys()].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")}]`,
-    "g",
-  );
-  return (text) => {
-    const runs: Run[] = [];
-    let at = 0;
-    starts.lastIndex = 0;
-    for (let match = starts.exec(text); match; match = starts.exec(text)) {
-      const i = match.index;
-      const length = longestFirst.get(match[0])?.find((n) => tokens.has(text.slice(i, i + n)));
-      if (length === undefined) continue;
-      if (i > at) runs.push(text.slice(at, i));
-      runs.push(tokens.get(text.slice(i, i + length)) as number);
-      starts.lastIndex = at = i + length;
-    }
-    if (at < text.length) runs.push(text.slice(at));
-    return runs;
+/** The one character that stands for a space. */
+export function spaceMark(f: Fields): string {
+  const mark = f.text("replacement", "▁");
+  if ([...mark].length !== 1) throw f.refuse("replacement", "one character");
+  return mark;
+}
+
+function metaspace(f: Fields): Step {
+  const mark = spaceMark(f);
+  const scheme = prependScheme(f);
+  const cut = f.flag("split", true) ? cutAt(parsePattern({ String: mark }, "Metaspace"), "MergedWithNext") : null;
+  return (piece, out, first) => {
+    let text = piece.replaceAll(" ", mark);
+    if ((scheme === "always" || (scheme === "first" && first)) && !text.startsWith(mark)) text = mark + text;
+    if (cut) cut(text, out);
+    else out.push(text);
   };
 }

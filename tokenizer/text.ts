@@ -1,13 +1,15 @@
-// Byte-level byte-pair encoding as a Hugging Face tokenizer.json states it: text -> ids and back, with the Rust library's results.
-// Added tokens first, then the pre-tokenizer's pieces, then merges of UTF-8 bytes (pieces.ts, merge.ts). Padding and truncation in the file are
-// not applied. What the file asks for beyond that is refused with a sentence.
+// Byte-pair encoding as a Hugging Face tokenizer.json states it: text -> ids and back, with the Rust library's results. Added tokens are taken out
+// first (added.ts), the rest is normalised (normalize.ts), cut into pieces (pieces.ts) and merged (bpe.ts); decoder.ts leads back. Padding and
+// truncation in the file are not applied. What is not known is refused with a sentence.
 
 import { WorldlineError } from "../engine/errors.ts";
-import { fieldsOf } from "../weights/fields.ts";
 import { isObject, parseJsonObject, quote } from "../weights/source.ts";
-import { byteCharacters, tokenBytes } from "./bytes.ts";
-import { Merges, mergePiece } from "./merge.ts";
-import { addedTokenFinder, type Cut, parsePreTokenizer, type Run } from "./pieces.ts";
+import { type AddedToken, addedTokenFinder, parseAddedTokens, type Run } from "./added.ts";
+import { type Bpe, checkIds, parseBpe } from "./bpe.ts";
+import { tokenBytes } from "./bytes.ts";
+import { type Decoder, isByteLevel, parseDecoder } from "./decoder.ts";
+import { type Normalize, parseNormalizer } from "./normalize.ts";
+import { type Cut, parsePreTokenizer } from "./pieces.ts";
 
 /** How a text is turned into ids. */
 export interface EncodeOptions {
@@ -44,82 +46,65 @@ export interface TextStream {
 /** Reads a tokenizer.json (text, or the parsed object). Throws a WorldlineError for damaged files and unsupported features. */
 export function parseTokenizer(file: string | Record<string, unknown>, where = "tokenizer.json"): Tokenizer {
   const json = typeof file === "string" ? parseJsonObject(file, where) : file;
-  refuseUnsupported(json, where);
-  const model = fieldsOf(json, where).object("model") as Record<string, unknown>;
-  const added = addedTokens(json.added_tokens, where);
-  const vocabulary = vocabularyOf(model, added, where);
-  const byteIds = byteCharacters.map((character, byte) => {
-    const id = vocabulary.get(character);
-    if (id === undefined)
-      throw new WorldlineError(
-        `${where}: the vocabulary has no token for byte ${byte} (${quote(character)}); a byte-level vocabulary needs all 256`,
-      );
-    return id;
-  });
+  const { cut, byteLevel } = parsePreTokenizer(json.pre_tokenizer, `${where}: pre_tokenizer`);
+  const bpe = parseBpe(json.model, byteLevel, where);
+  const added = parseAddedTokens(json.added_tokens, where);
+  const vocabulary = withAdded(bpe.vocabulary, added, where);
   const names: string[] = [];
   for (const [name, id] of vocabulary) {
     if (names[id] !== undefined)
       throw new WorldlineError(`${where}: ${quote(names[id])} and ${quote(name)} have the same id ${id}; ids must differ`);
     names[id] = name;
   }
-  const merges = mergesOf(model.merges, vocabulary, names.length, where);
-  const template = templateOf(json.post_processor, vocabulary, where);
   return build({
     vocabulary,
     names,
     added,
-    byteIds,
-    merges,
-    template,
-    cut: parsePreTokenizer(json.pre_tokenizer, `${where}: pre_tokenizer`),
+    bpe,
+    cut,
+    normalize: parseNormalizer(json.normalizer, where),
+    decoder: parseDecoder(json.decoder, where),
+    joinsBytes: isByteLevel(json.decoder),
+    template: templateOf(json.post_processor, vocabulary, where),
   });
 }
 
 interface Parts {
-  readonly vocabulary: Map<string, number>;
+  readonly vocabulary: ReadonlyMap<string, number>;
   readonly names: readonly string[];
   readonly added: readonly AddedToken[];
-  readonly byteIds: readonly number[];
-  readonly merges: Merges;
-  readonly template: { readonly before: number[]; readonly after: number[] };
+  readonly bpe: Bpe;
   readonly cut: Cut;
+  readonly normalize: Normalize;
+  readonly decoder: Decoder;
+  /** Decoding is nothing but joining the tokens' bytes. */
+  readonly joinsBytes: boolean;
+  readonly template: Template;
 }
 
 function build(p: Parts): Tokenizer {
   const special = new Set(p.added.filter((t) => t.special).map((t) => t.id));
-  const addedIds = new Set(p.added.map((t) => t.id));
-  const encodePlain = plainEncoder(p);
-  const finders = [false, true].map((normalized) =>
-    addedTokenFinder(new Map(p.added.filter((t) => t.normalized === normalized).map((t) => [t.content, t.id]))),
-  );
-  const bytes = p.names.map((name, id) => (addedIds.has(id) ? null : tokenBytes(name)) ?? new TextEncoder().encode(name));
-  const bytesOf = (id: number, skipSpecial: boolean) => {
-    const found = bytes[id];
-    if (found === undefined)
-      throw new WorldlineError(
-        `the id ${id} has no token in this vocabulary of ${p.names.length}; do model and tokenizer belong together?`,
-      );
-    return skipSpecial && special.has(id) ? empty : found;
+  const nameOf = (id: number) => {
+    const name = p.names[id];
+    if (name !== undefined) return name;
+    throw new WorldlineError(`the id ${id} has no token in this vocabulary of ${p.names.length}; do model and tokenizer belong together?`);
   };
   return {
     size: p.names.length,
     vocabulary: p.vocabulary,
-    ids: (text, { addBos = false, specialTokens = true } = {}) => {
-      const ids = addBos ? [...p.template.before] : [];
-      let runs: Run[] = [text];
-      if (specialTokens) for (const find of finders) runs = runs.flatMap((run) => (typeof run === "string" ? find(run) : run));
-      for (const run of runs) {
-        if (typeof run === "number") ids.push(run);
-        else encodePlain(run, ids);
-      }
-      if (addBos) ids.push(...p.template.after);
-      return ids;
+    ids: encoder(p),
+    decode: (ids, { skipSpecial = false } = {}) => {
+      const all = Array.from(ids).filter((id) => nameOf(id) !== undefined && !(skipSpecial && special.has(id)));
+      if (p.joinsBytes) return new TextDecoder("utf-8", { ignoreBOM: true }).decode(joined(all.map((id) => bytesOf(p.names[id]))));
+      const decoder = p.decoder();
+      return all.map((id) => decoder.push(p.names[id])).join("") + decoder.end();
     },
-    decode: (ids, { skipSpecial = false } = {}) =>
-      new TextDecoder("utf-8", { ignoreBOM: true }).decode(joined(Array.from(ids, (id) => bytesOf(id, skipSpecial)))),
     stream: ({ skipSpecial = false } = {}) => {
-      const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-      return { push: (id) => decoder.decode(bytesOf(id, skipSpecial), { stream: true }), end: () => decoder.decode() };
+      const decoder = p.decoder();
+      return {
+        push: (id) => (nameOf(id) !== undefined && skipSpecial && special.has(id) ? "" : decoder.push(p.names[id])),
+        end: () => decoder.end(),
+      };
     },
     id: (token) => p.vocabulary.get(token),
     token: (id) => p.names[id],
@@ -127,31 +112,29 @@ function build(p: Parts): Tokenizer {
   };
 }
 
-const empty = new Uint8Array(0);
-const cachedPieces = 65536;
-const longestCached = 64;
-
-/** Appends the ids of text without added tokens; remembers the ids of short pieces. */
-function plainEncoder({ cut, byteIds, merges }: Parts): (text: string, ids: number[]) => void {
-  const encoder = new TextEncoder();
-  const cache = new Map<string, readonly number[]>();
-  const merged = (piece: string) =>
-    mergePiece(
-      Array.from(encoder.encode(piece), (byte) => byteIds[byte]),
-      merges,
-    );
-  return (text, ids) => {
-    for (const piece of cut(text)) {
-      let found = cache.get(piece);
-      if (!found) {
-        found = merged(piece);
-        if (cache.size >= cachedPieces) cache.clear();
-        if (piece.length <= longestCached) cache.set(piece, found);
-      }
-      for (const id of found) ids.push(id);
-    }
+/** Text -> ids: added tokens of the text as given, then those of the normalised text, then pieces. */
+function encoder({ added, normalize, cut, bpe, template }: Parts): Tokenizer["ids"] {
+  const raw = addedTokenFinder(added.filter((t) => !t.normalized));
+  const normal = addedTokenFinder(
+    added.filter((t) => t.normalized),
+    (t) => normalize(t.content),
+  );
+  return (text, { addBos = false, specialTokens = true } = {}) => {
+    const ids = addBos ? [...template.before] : [];
+    const runs: Run[] = specialTokens ? raw(text) : [text];
+    runs.forEach((run, i) => {
+      const parts: Run[] = typeof run === "number" ? [run] : specialTokens ? normal(normalize(run)) : [normalize(run)];
+      parts.forEach((part, j) => {
+        if (typeof part === "number") ids.push(part);
+        else for (const piece of cut(part, i === 0 && j === 0)) bpe.encode(piece, ids);
+      });
+    });
+    if (addBos) ids.push(...template.after);
+    return ids;
   };
 }
+
+const bytesOf = (name: string): Uint8Array => tokenBytes(name) ?? new TextEncoder().encode(name);
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
@@ -163,110 +146,49 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-function refuseUnsupported(json: Record<string, unknown>, where: string): void {
-  const refuse = (what: string) => new WorldlineError(`${where}: ${what}; Chameleon's byte-level tokenizers are read here`);
-  const model = json.model;
-  if (!isObject(model)) throw refuse("model is missing");
-  if ((model.type ?? "BPE") !== "BPE") throw refuse(`model.type ${quote(model.type)} is not supported`);
-  for (const name of [
-    "dropout",
-    "unk_token",
-    "continuing_subword_prefix",
-    "end_of_word_suffix",
-    "fuse_unk",
-    "byte_fallback",
-    "ignore_merges",
-  ]) {
-    if (![null, undefined, false, "", 0].includes(model[name] as never))
-      throw refuse(`model.${name} ${quote(model[name])} is not supported`);
-  }
-  if (json.normalizer !== null && json.normalizer !== undefined) throw refuse(`the normalizer ${quote(json.normalizer)} is not supported`);
-  const decoder = json.decoder;
-  if (!isObject(decoder) || decoder.type !== "ByteLevel") throw refuse(`the decoder ${quote(decoder)} is not supported`);
-}
-
-interface AddedToken {
-  readonly id: number;
-  readonly content: string;
-  readonly special: boolean;
-  readonly normalized: boolean;
-}
-
-function addedTokens(list: unknown, where: string): AddedToken[] {
-  if (list === undefined || list === null) return [];
-  if (!Array.isArray(list)) throw new WorldlineError(`${where}: added_tokens is ${quote(list)}; a list is needed`);
-  return list.map((entry: unknown, i) => {
-    const f = fieldsOf(isObject(entry) ? entry : {}, `${where}: added_tokens[${i}]`);
-    const id = f.id("id");
-    const content = f.text("content");
-    if (id === null || content === "")
-      throw new WorldlineError(`${where}: added_tokens[${i}] needs an id and a content, it is ${quote(entry)}`);
-    for (const name of ["lstrip", "rstrip", "single_word"]) if (f.flag(name, false)) throw f.refuse(name, "false");
-    return { id, content, special: f.flag("special", false), normalized: f.flag("normalized", false) };
-  });
-}
-
-function vocabularyOf(model: Record<string, unknown>, added: readonly AddedToken[], where: string): Map<string, number> {
-  const vocab = fieldsOf(model, `${where}: model`).object("vocab");
-  if (!vocab) throw new WorldlineError(`${where}: model.vocab is missing; the file is damaged`);
-  const vocabulary = new Map(Object.entries(vocab) as [string, number][]);
+/** The model's vocabulary and the added tokens. */
+function withAdded(model: ReadonlyMap<string, number>, added: readonly AddedToken[], where: string): ReadonlyMap<string, number> {
+  const vocabulary = new Map(model);
   for (const { content, id } of added) {
     const known = vocabulary.get(content);
     if (known !== undefined && known !== id)
       throw new WorldlineError(`${where}: ${quote(content)} has id ${known} in model.vocab and ${id} in added_tokens; they must agree`);
     vocabulary.set(content, id);
   }
-  for (const [name, id] of vocabulary) {
-    if (!Number.isSafeInteger(id) || id < 0 || id >= 2 ** 24)
-      throw new WorldlineError(`${where}: ${quote(name)} has the id ${quote(id)}; a whole number from 0 to 2^24 is needed`);
-  }
+  checkIds(vocabulary, where);
   return vocabulary;
 }
 
-/** Merges in rank order, each "a b" (older files) or ["a", "b"] (newer ones). */
-function mergesOf(list: unknown, vocabulary: Map<string, number>, size: number, where: string): Merges {
-  if (!Array.isArray(list) || list.length >= 2 ** 21)
-    throw new WorldlineError(`${where}: model.merges is no list of up to 2^21 merges; the file is damaged`);
-  const merges = new Merges(size);
-  list.forEach((entry: unknown, i) => {
-    const pair = typeof entry === "string" ? entry.split(" ") : entry;
-    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === "string")) {
-      throw new WorldlineError(`${where}: model.merges[${i}] is ${quote(entry)}; "a b" or ["a", "b"] is needed`);
-    }
-    const [left, right, result] = [pair[0], pair[1], pair[0] + pair[1]].map((token: string) => {
-      const id = vocabulary.get(token);
-      if (id === undefined)
-        throw new WorldlineError(`${where}: model.merges[${i}] ${quote(entry)} needs the token ${quote(token)}, which model.vocab lacks`);
-      return id;
-    });
-    if (!merges.add(left, right, result))
-      throw new WorldlineError(`${where}: model.merges[${i}] ${quote(entry)} occurs twice; the file is damaged`);
-  });
-  return merges;
+/** Ids around a single text. */
+interface Template {
+  readonly before: number[];
+  readonly after: number[];
 }
 
-/** Ids that the post_processor puts before and after a single text. */
-function templateOf(json: unknown, vocabulary: Map<string, number>, where: string): Parts["template"] {
+/** Ids that the post_processor puts before and after a single text; without one that does, `<s>` in front. */
+function templateOf(json: unknown, vocabulary: ReadonlyMap<string, number>, where: string): Template {
+  const list = isObject(json) && json.type === "Sequence" && Array.isArray(json.processors) ? (json.processors as unknown[]) : [json];
+  const working = list.filter((step) => step !== null && step !== undefined && !(isObject(step) && step.type === "ByteLevel"));
   const bos = vocabulary.get("<s>");
-  if (!isObject(json) || json.type === "ByteLevel") return { before: bos === undefined ? [] : [bos], after: [] };
-  const single = json.single;
+  if (working.length === 0) return { before: bos === undefined ? [] : [bos], after: [] };
   const refuse = () =>
     new WorldlineError(
       `${where}: the post_processor ${quote(json)} is not supported; a TemplateProcessing of special tokens around one text is`,
     );
-  if (json.type !== "TemplateProcessing" || !Array.isArray(single)) throw refuse();
-  const template = { before: [] as number[], after: [] as number[] };
+  const [step] = working;
+  if (working.length > 1 || !isObject(step) || step.type !== "TemplateProcessing" || !Array.isArray(step.single)) throw refuse();
+  const template: Template = { before: [], after: [] };
   let seen = 0;
-  for (const part of single as unknown[]) {
+  for (const part of step.single as unknown[]) {
     if (!isObject(part)) throw refuse();
     if (isObject(part.Sequence)) seen++;
-    else template[seen === 0 ? "before" : "after"].push(...templateIds(part.SpecialToken, json.special_tokens, vocabulary, refuse));
+    else template[seen === 0 ? "before" : "after"].push(...templateIds(part.SpecialToken, step.special_tokens, vocabulary, refuse));
   }
   if (seen !== 1) throw refuse();
   return template;
 }
 
-function templateIds(token: unknown, specials: unknown, vocabulary: Map<string, number>, refuse: () => WorldlineError): number[] {
+function templateIds(token: unknown, specials: unknown, vocabulary: ReadonlyMap<string, number>, refuse: () => WorldlineError): number[] {
   if (!isObject(token) || typeof token.id !== "string") throw refuse();
   const entry = isObject(specials) ? specials[token.id] : undefined;
   const ids = isObject(entry) ? entry.ids : [vocabulary.get(token.id)];

@@ -93,7 +93,7 @@ interface Word {
 }
 
 function countPieces(texts: Iterable<string>): Word[] {
-  const cut = parsePreTokenizer(chameleonPreTokenizer, "pre_tokenizer");
+  const { cut } = parsePreTokenizer(chameleonPreTokenizer, "pre_tokenizer");
   const counts = new Map<string, number>();
   for (const text of texts) for (const piece of cut(text)) counts.set(piece, (counts.get(piece) ?? 0) + 1);
   const encoder = new TextEncoder();

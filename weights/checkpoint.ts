@@ -92,7 +92,7 @@ async function shardTensors(
   for (const [name, file] of Object.entries(map)) {
     if (typeof file !== "string" || !/^[^/\\]+\.safetensors$/.test(file)) {
       throw new WorldlineError(
-        `${at(source, indexName)}: tensor ${name} is said to be in ${quote(file)}; the name of a .safetensors file in this folder is needed`,
+        `${at(source, indexName)}: tensor ${quote(name)} is said to be in ${quote(file)}; the name of a .safetensors file in this folder is needed`,
       );
     }
     if (!files.has(file)) {
@@ -103,7 +103,7 @@ async function shardTensors(
     const t = files.get(file)?.tensors.get(name);
     if (!t)
       throw new WorldlineError(
-        `${at(source, file)}: tensor ${name} is not in this file, though ${indexName} says so; shards and index are not of one model`,
+        `${at(source, file)}: tensor ${quote(name)} is not in this file, though ${indexName} says so; shards and index are not of one model`,
       );
     tensors.set(name, { name, dtype: t.dtype, shape: t.shape, file });
   }

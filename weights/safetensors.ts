@@ -55,7 +55,7 @@ function fileOf(source: ByteSource, name: string, header: Header): Safetensors {
     const t = info(tensor);
     const length = t.end - t.begin;
     if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(end) && begin >= 0 && begin <= end && end <= length)) {
-      throw new WorldlineError(`${name}: bytes ${begin} to ${end} of ${tensor} were asked for; it has ${length} bytes`);
+      throw new WorldlineError(`${name}: bytes ${begin} to ${end} of ${quote(tensor)} were asked for; it has ${length} bytes`);
     }
     return source.read(t.begin + begin, t.begin + end, into);
   };
@@ -122,10 +122,12 @@ function tensorsOf(json: Record<string, unknown>, name: string, start: number, s
   for (const t of [...tensors.values()].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (t.begin !== at) {
       const fault = t.begin < at ? "overlap" : `have a hole of ${t.begin - at} bytes between them`;
-      throw new WorldlineError(`${name}: the data of ${before} and ${t.name} ${fault}; data must follow without gaps, the file is damaged`);
+      throw new WorldlineError(
+        `${name}: the data of ${before} and ${quote(t.name)} ${fault}; data must follow without gaps, the file is damaged`,
+      );
     }
     at = t.end;
-    before = t.name;
+    before = quote(t.name);
   }
   if (at !== size) throw new WorldlineError(`${name}: the tensors end at byte ${at} but the file has ${size}; the file is damaged`);
   return tensors;
