@@ -36,6 +36,8 @@ export interface Rules {
   readonly stops: readonly number[];
   /** Codes of a picture; 0 where rules do not depend on pictures. */
   readonly picture: number;
+  /** An end mark closes a picture, whatever came before it. */
+  readonly closed?: boolean;
   readonly space?: IdSpace;
 }
 
@@ -90,7 +92,7 @@ export function rulesFor(space: IdSpace, mode: Mode, { picture, grammar = true, 
     if (closed && mode !== "text-only" && s.complete) return end;
     return rest[Number(s.full)][Number(s.first)];
   };
-  return { masks, maskFor, stops, picture, space };
+  return { masks, maskFor, stops, picture, closed, space };
 }
 
 /** Packs one flag per id into 32-bit words. */
@@ -100,10 +102,11 @@ export function packMask(allowed: Uint8Array): Uint32Array {
   return words;
 }
 
-/** Ids since the last begin mark at the end of a prompt; 2^32 - 1 where there is none. */
-export function sinceBegin(prompt: Uint32Array, rules: Rules): number {
-  const at = rules.space ? prompt.lastIndexOf(rules.space.boi) : -1;
-  return at < 0 ? 0xffffffff : prompt.length - 1 - at;
+/** Ids since the last begin mark at the end of a prompt; 2^32 - 1 where there is none, or an end mark has closed it. */
+export function sinceBegin(prompt: Uint32Array, { space, closed }: Rules): number {
+  const at = space ? prompt.lastIndexOf(space.boi) : -1;
+  if (at < 0 || (closed && prompt.indexOf(space!.eoi, at) >= 0)) return 0xffffffff;
+  return prompt.length - 1 - at;
 }
 
 /** The state before the first new id, with `room` ids still to fit. */

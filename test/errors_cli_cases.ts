@@ -7,6 +7,7 @@ import { saveModel } from "../world/model.ts";
 import { encodePng } from "../world/pictures.ts";
 import { createBase, defaultBase } from "../world/tabletop/base.ts";
 import { defaultWorld } from "../world/tabletop/world.ts";
+import { goldenPath } from "./goldens.ts";
 import { scratchFolder } from "./tiny_model.ts";
 
 /** Everything the commands read, and where they run. */
@@ -41,6 +42,9 @@ function makeFiles(): void {
   const triplet = { id: "a", source: "picture.png", target: "picture.png", action: "move it", mean_logprob: -1 };
   lines("one.jsonl", triplet);
   lines("none.jsonl");
+  lines("codes_high.jsonl", { columns: 3, codes: [0, 1, 4800] });
+  lines("codes_odd.jsonl", { columns: 3, codes: [0, 1, 2, 3, 4] });
+  writeFileSync(at("dot.png"), encodePng({ width: 2, height: 2, data: new Uint8Array(12) }));
   lines("no_target.jsonl", triplet, { id: "b", source: "picture.png" });
   lines("numbers.jsonl", { ...triplet, source: 5 });
   lines("null.jsonl", null);
@@ -262,6 +266,69 @@ export const cases: Case[] = [
     name: "goldens of a folder that has none",
     args: ["goldens", "model"],
     want: /^model has no answers to compare with; give a configuration folder with expected\//,
+  },
+  {
+    name: "a prompt and new tokens past the model's positions",
+    args: ["generate", "--model", "model", "--prompt", "one red ring", "--max-tokens", "5000"],
+    want: /^the prompt has \d+ tokens, with 5000 new ones more than the model's \d+ positions; shorten the prompt or ask for fewer$/,
+    before: /^loading model$/,
+  },
+  {
+    name: "a prompt with more places than pictures",
+    args: ["generate", "--model", "model", "--prompt", "<image> and <image>", "--image", "picture.png"],
+    want: "the prompt has 2 times <image> but 1 pictures were given; both must agree",
+    before: /^loading model$/,
+  },
+  {
+    name: "generating from nothing",
+    args: ["generate", "--model", "model"],
+    want: "generate needs a --prompt, an --image or both",
+  },
+  {
+    name: "guidance without drawing",
+    args: ["generate", "--model", "model", "--prompt", "a", "--cfg", "1,2"],
+    want: "--cfg guides the drawing of one picture; give --out without --mode",
+  },
+  {
+    name: "generating from half a picture",
+    args: ["generate", "--model", "model", "--image", "half.png", "--out", "out.png"],
+    want: /^half\.png: the picture cannot be decoded \(.*\); is the file whole, and is it a PNG, JPEG or WebP\?$/,
+  },
+  {
+    name: "drawing with files that have no picture decoder",
+    args: ["generate", "--model", goldenPath("tiny-mha/bf16"), "--prompt", "a", "--out", "out.png"],
+    want: /has no tokenizer\.json; a model folder needs/,
+    before: /^loading /,
+  },
+  {
+    name: "encoding what is no picture",
+    args: ["encode", "--model", "model", "text.png", "--out", "codes.jsonl"],
+    want: /^text\.png: the picture cannot be decoded/,
+  },
+  {
+    name: "encoding less than a code as it is",
+    args: ["encode", "--model", "model", "dot.png", "--keep-size"],
+    want: "dot.png: the picture has 2 x 2 pixels; at least 16 x 16 are needed",
+  },
+  {
+    name: "decoding codes that the model does not have",
+    args: ["decode", "--model", "model", "codes_high.jsonl", "--out", "out.png"],
+    want: "4800 is no picture code; this model's codes run from 0 to 47, do codes and model belong together?",
+  },
+  {
+    name: "decoding rows that are not whole",
+    args: ["decode", "--model", "model", "codes_odd.jsonl", "--out", "out.png"],
+    want: 'codes_odd.jsonl:1: 5 codes do not make rows of 3; lines like {"columns": 32, "codes": [...]} are needed',
+  },
+  {
+    name: "decoding what is no JSON",
+    args: ["decode", "--model", "model", "text.png", "--out", "out.png"],
+    want: 'text.png:1: this is not JSON; lines like {"columns": 32, "codes": [...]} are needed',
+  },
+  {
+    name: "scoring nothing",
+    args: ["score", "--model", "model", "--prompt", "a"],
+    want: "score needs at least one continuation: --text or --picture",
   },
   {
     name: "no adapter",

@@ -99,6 +99,18 @@ export class PictureCoder {
   /** Pictures for codes in raster order, `columns` codes wide. */
   async decode(codes: readonly ArrayLike<number>[], columns: number): Promise<Picture[]> {
     const out: Picture[] = [];
+    const most = this.vqgan.config.codes;
+    for (const list of codes) {
+      if (list.length === 0 || list.length % columns || list.length !== codes[0].length)
+        throw new WorldlineError(
+          `${list.length} codes were given for rows of ${columns}; every picture of a call needs the same whole number of rows`,
+        );
+      const wrong = Array.from(list).find((code) => !Number.isInteger(code) || code < 0 || code >= most);
+      if (wrong !== undefined)
+        throw new WorldlineError(
+          `${wrong} is no picture code; this model's codes run from 0 to ${most - 1}, do codes and model belong together?`,
+        );
+    }
     for (let i = 0; i < codes.length; i += this.batch) {
       const part = codes.slice(i, i + this.batch);
       const rows = part[0].length / columns;

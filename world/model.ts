@@ -151,6 +151,26 @@ export async function loadPictureModel(device: Device, name: string): Promise<VQ
   }
 }
 
+/** The picture tokenizer of a model alone, with the id space where the files name one. `change` alters how pictures are prepared. */
+export async function loadPictures(
+  device: Device,
+  name: string,
+  change = (pixels: PixelConfig): PixelConfig => pixels,
+): Promise<{ coder: PictureCoder; vocab: Vocab | undefined }> {
+  const folder = await modelFolder(name);
+  const object = async (file: string) => {
+    const text = await readFile(join(folder, file), "utf8").catch(() => undefined);
+    return text === undefined ? undefined : parseJsonObject(text, join(folder, file));
+  };
+  const pixels = parsePixelConfig((await object("preprocessor_config.json")) ?? {}, join(folder, "preprocessor_config.json"));
+  const coder = new PictureCoder(device, await loadPictureModel(device, folder), change(pixels));
+  const json = await object("config.json");
+  const tokenizer = await object("tokenizer.json");
+  const names = tokenizer && Object.fromEntries(parseTokenizer(tokenizer, join(folder, "tokenizer.json")).vocabulary);
+  const config = parseConfig(json ?? {}, join(folder, "config.json"), names);
+  return { coder, vocab: config.vocabularyMap || names ? vocabOf(config, config.vocabularyMap ?? names) : undefined };
+}
+
 /** Writes the model as a folder that loadModel and the transformers library read. */
 export async function saveModel(
   device: Device,
