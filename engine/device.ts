@@ -1,12 +1,21 @@
 // The one class that calls WebGPU: features and limits, buffers by kind, pipelines, uploads and readbacks. Every object is labelled.
-import { type Capabilities, type DType, type Grid, type Kernel, type Numbers, storedBytes, type Variant } from "../kernels/kernel.ts";
+import {
+  type Capabilities,
+  type DType,
+  dtypeBytes,
+  type Grid,
+  type Kernel,
+  type Numbers,
+  storedBytes,
+  type Variant,
+} from "../kernels/kernel.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
 import { decode, encode, type RowRange, rowsOf, type Storage, Tensor, type TypedArray } from "./tensor.ts";
 import type { Tuning } from "./tuning.ts";
 
-export type MemoryKind = "weights" | "adapter" | "gradients" | "moments" | "activations" | "inputs" | "cache" | "other";
+export type MemoryKind = "weights" | "adapter" | "gradients" | "moments" | "masters" | "activations" | "inputs" | "cache" | "other";
 
 export interface DeviceOptions {
   readonly host: Host;
@@ -239,13 +248,15 @@ export class Device {
     let twins = map.get(buffer);
     if (!twins) map.set(buffer, (twins = []));
     const end = offset + t.bytes;
+    const grown = 4 / dtypeBytes[t.dtype];
     let twin = twins.find((w) => w.begin <= offset && end <= w.end);
     if (!twin) {
       const range = this.trainedAround(t, twins);
-      const bytes = t.dtype === "f32" ? range.end - range.begin : t.size * 4;
+      const bytes = (range.end - range.begin) * grown;
       twins.push((twin = { ...range, buffer: this.allocate(bytes, kind, `${role} of ${buffer.label}`) }));
     }
-    return new Tensor(t.shape, "f32", `${role} of ${t.name}`, { storage: { buffer: twin.buffer, offset: offset - twin.begin } });
+    const at = { buffer: twin.buffer, offset: (offset - twin.begin) * grown };
+    return new Tensor(t.shape, "f32", `${role} of ${t.name}`, { storage: at });
   }
 
   /** The bytes of t and of its trainable neighbours that have no twin yet. */

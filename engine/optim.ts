@@ -1,7 +1,8 @@
 // AdamW over all parameters in few launches: parameters that lie side by side in one buffer are updated as one range. Their gradients and
 // moments are ranges of twin buffers (Device.mirror), so nothing is gathered, and what does not train has neither.
-import { clipScale, sumSquares, sumSquaresShare, adamw as update } from "../kernels/adamw/adamw.ts";
+import { adamwBf16, clipScale, sumSquares, sumSquaresShare, adamw as update } from "../kernels/adamw/adamw.ts";
 import { fill } from "../kernels/fill/fill.ts";
+import { type DType, dtypeBytes } from "../kernels/kernel.ts";
 import type { Device } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Scalar, Tape } from "./tape.ts";
@@ -54,9 +55,11 @@ export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWO
   const [b1, b2] = o.betas;
   const c1 = o.step.map((t) => 1 - b1 ** t);
   const c2 = o.step.map((t) => 1 - b2 ** t);
-  for (const { w, grad, m, v, decay, rate } of ranges) {
+  for (const { w, grad, m, v, master, decay, rate } of ranges) {
     const lr = rate === 1 ? o.lr : o.lr.map((value) => value * rate);
-    tape.launch(update, { grad, scale, w, m, v }, { n: w.size, lr, b1, b2, c1, c2, eps: o.eps, decay });
+    const numbers = { n: w.size, lr, b1, b2, c1, c2, eps: o.eps, decay };
+    if (master) tape.launch(adamwBf16, { grad, scale, w, master, m, v }, numbers);
+    else tape.launch(update, { grad, scale, w, m, v }, numbers);
   }
   return { norm, skips };
 }
@@ -66,13 +69,17 @@ export function zeroGradients(tape: Tape, params: ReadonlyMap<string, Tensor>): 
   for (const { grad } of rangesOf(tape, params, { weightDecay: 0 })) tape.launch(fill, { y: grad }, { n: grad.size, value: 0 });
 }
 
-/** Moments of those of the given parameters that train, by name, for checkpoints: `<name>.exp_avg` and `<name>.exp_avg_sq`. */
+/**
+ * Moments of those of the given parameters that train, by name, for checkpoints: `<name>.exp_avg` and `<name>.exp_avg_sq`, and `<name>.master`, in f32,
+ * of a weight stored as bf16.
+ */
 export function optimizerState(device: Device, params: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
   const out = new Map<string, Tensor>();
   for (const [name, t] of params) {
     if (!t.trainable) continue;
-    const { m, v } = twins(device, t);
+    const { m, v, master } = twins(device, t);
     out.set(`${name}.exp_avg`, m).set(`${name}.exp_avg_sq`, v);
+    if (master) out.set(`${name}.master`, master);
   }
   return out;
 }
@@ -81,6 +88,8 @@ interface Twins {
   readonly grad: Tensor;
   readonly m: Tensor;
   readonly v: Tensor;
+  /** f32, where the weight is bf16. */
+  readonly master?: Tensor;
 }
 
 function twins(device: Device, w: Tensor): Twins {
@@ -88,6 +97,7 @@ function twins(device: Device, w: Tensor): Twins {
     grad: device.mirror(w, "gradients", "gradients"),
     m: device.mirror(w, "moment 1", "moments"),
     v: device.mirror(w, "moment 2", "moments"),
+    ...(w.dtype === "bf16" ? { master: device.mirror(w, "master", "masters") } : {}),
   };
 }
 
@@ -106,34 +116,38 @@ function rangesOf(tape: Tape, params: ReadonlyMap<string, Tensor>, o: Pick<AdamW
   const list = [...params]
     .filter(([, t]) => tape.hasGrad(t))
     .map(([name, t]) => {
-      if (t.dtype !== "f32" || !t.storage)
-        throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored f32 tensors`);
+      if ((t.dtype !== "f32" && t.dtype !== "bf16") || !t.storage)
+        throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored as f32 or bf16`);
       const { buffer, offset } = t.storage;
       if (!buffers.includes(buffer)) buffers.push(buffer);
       const places = Object.values(twins(device, t)).map((twin) => twin.storage!);
       const [decay, rate] = [o.noDecay?.(name) ? 0 : o.weightDecay, o.rate?.(name) ?? 1];
-      return { buffer, begin: offset, end: offset + Math.ceil(t.bytes / 16) * 16, places, decay, rate };
+      const { dtype } = t;
+      const end = offset + Math.ceil(t.size / 4) * 4 * dtypeBytes[dtype];
+      return { buffer, dtype, begin: offset, end, places, decay, rate };
     });
   if (list.length === 0) throw new WorldlineError("adamw: no parameter has a gradient; call tape.backward(loss) first");
   list.sort((a, b) => buffers.indexOf(a.buffer) - buffers.indexOf(b.buffer) || a.begin - b.begin);
   const joined: typeof list = [];
   for (const r of list) {
     const last = joined[joined.length - 1];
-    const near = last && last.buffer === r.buffer && r.begin - last.end < 256 && r.end - last.begin <= limit;
+    const near = last && r.dtype === "f32" && last.buffer === r.buffer && r.begin - last.end < 256 && r.end - last.begin <= limit;
     const alike = near && last.decay === r.decay && last.rate === r.rate;
     if (alike && r.places.every((p, i) => p.buffer === last.places[i].buffer && p.offset - last.places[i].offset === r.begin - last.begin))
       last.end = r.end;
     else joined.push({ ...r });
   }
-  return joined.flatMap(({ buffer, begin, end, places, decay, rate }) => {
+  return joined.flatMap(({ buffer, dtype, begin, end, places, decay, rate }) => {
+    const width = dtypeBytes[dtype];
+    const all = (end - begin) / width;
     const parts: Range[] = [];
-    for (let b = begin; b < end; b += limit) {
-      const n = Math.min(limit, end - b) / 4;
-      const name = `parameters ${b / 4} to ${b / 4 + n} of ${buffer.label}`;
-      const view = (place: { buffer: GPUBuffer; offset: number }) =>
-        new Tensor([n], "f32", name, { storage: { buffer: place.buffer, offset: place.offset + b - begin } });
-      const [grad, m, v] = places.map(view);
-      parts.push({ w: view({ buffer, offset: begin }), grad, m, v, decay, rate });
+    for (let at = 0; at < all; at += limit / 4) {
+      const n = Math.min(limit / 4, all - at);
+      const name = `parameters ${begin / width + at} to ${begin / width + at + n} of ${buffer.label}`;
+      const view = (place: { buffer: GPUBuffer; offset: number }, type: DType) =>
+        new Tensor([n], type, name, { storage: { buffer: place.buffer, offset: place.offset + at * dtypeBytes[type] } });
+      const [grad, m, v, master] = places.map((p) => view(p, "f32"));
+      parts.push({ w: view({ buffer, offset: begin }, dtype), grad, m, v, master, decay, rate });
     }
     return parts;
   });

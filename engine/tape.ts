@@ -219,9 +219,9 @@ export class Tape {
     const known = this.gradients.get(t.root);
     if (known) return { tensor: known.reshape(...t.shape), acc: 1 };
     const { root } = t;
-    if (root.trainable && root.dtype !== "f32")
+    if (root.trainable && root.dtype !== "f32" && root.dtype !== "bf16")
       throw new WorldlineError(
-        `${root.name} is stored as ${root.dtype} and cannot be trained; load the model as f32, or train adapters beside it`,
+        `${root.name} is stored as ${root.dtype} and cannot be trained; load the model as f32 or bf16, or train adapters beside it`,
       );
     const fresh = root.trainable ? this.device.mirror(root, "gradients", "gradients") : this.empty(root.shape, "f32", `d ${root.name}`);
     this.gradients.set(root, fresh);
