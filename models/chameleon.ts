@@ -8,6 +8,7 @@ import {
   add,
   addLowRank,
   attention,
+  type ChosenRows,
   type CrossEntropy,
   type Dropout,
   embedding,
@@ -20,6 +21,7 @@ import {
   rmsnorm,
   rope,
   ropeTable,
+  scoreRows,
   swiglu,
 } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
@@ -42,6 +44,10 @@ import {
 
 export interface Weight {
   weight: Tensor;
+}
+/** The token table or the head, of which some rows may be trained apart (models/rows.ts). */
+export interface Table extends Weight {
+  rows?: ChosenRows;
 }
 /** A linear layer's weight (out, in) and, with an adapter, its low-rank pair A (r, in) and B (out, r); see models/lora.ts. */
 export interface Linear extends Weight {
@@ -80,8 +86,8 @@ export function project(x: Tensor, layer: Linear, residual?: Tensor): Tensor {
 
 export class Chameleon {
   readonly config: ChameleonConfig;
-  readonly model: { embed_tokens: Weight; layers: Layer[]; norm: Weight };
-  readonly lm_head: Weight;
+  readonly model: { embed_tokens: Table; layers: Layer[]; norm: Weight };
+  readonly lm_head: Table;
 
   constructor(config: ChameleonConfig, tensors: ReadonlyMap<string, Tensor>) {
     const w = (name: string): Weight => ({ weight: tensors.get(`${name}.weight`)! });
@@ -101,7 +107,8 @@ export class Chameleon {
    */
   forward(ids: Tensor, positions: Tensor, table: RopeTable, attend: Attend, { recompute = false }: { recompute?: boolean } = {}): Tensor {
     const { padId, rmsNormEps } = this.config;
-    let x = ids.tape.scope("embed", () => embedding(this.model.embed_tokens.weight, ids, { skip: padId }));
+    const { embed_tokens } = this.model;
+    let x = ids.tape.scope("embed", () => embedding(embed_tokens.weight, ids, { skip: padId, rows: embed_tokens.rows }));
     this.model.layers.forEach((layer, i) => {
       const input = x;
       const block = () => this.block(input, layer, positions, table, (q, k, v) => attend(q, k, v, i));
@@ -143,15 +150,19 @@ export class Chameleon {
   /** Scores over the vocabulary for hidden states (..., C): (..., V). With `rows` (u32, R) only those positions are scored: (R, V). */
   logits(h: Tensor, rows?: Tensor): Tensor {
     const C = this.config.hidden;
-    return linear(rows ? gatherRows(h.reshape(h.size / C, C), rows) : h, this.lm_head.weight);
+    const { weight, rows: chosen } = this.lm_head;
+    const of = rows ? gatherRows(h.reshape(h.size / C, C), rows) : h;
+    const y = linear(of, weight);
+    if (chosen) scoreRows(of, chosen, y);
+    return y;
   }
 
   /** The weighted loss of hidden states (..., C), or of its `rows` (u32, R), as predictions of `targets` (u32, R): the logits never exist all at once. */
   loss(h: Tensor, rows: Tensor | undefined, targets: Tensor, weights: Tensor, options: HeadOptions): CrossEntropy {
     const flat = h.reshape(h.size / this.config.hidden, this.config.hidden);
-    const { tape } = h;
-    return tape.scope("head", () =>
-      linearCrossEntropy(rows ? gatherRows(flat, rows) : flat, this.lm_head.weight, targets, weights, options),
+    const { weight, rows: chosen } = this.lm_head;
+    return h.tape.scope("head", () =>
+      linearCrossEntropy(rows ? gatherRows(flat, rows) : flat, weight, targets, weights, { rows: chosen, ...options }),
     );
   }
 }
@@ -321,12 +332,19 @@ export function flops(c: ChameleonConfig, B: number, T: number, scored = B * T):
   return B * T * L * (linears + 4 * T * N * D) + 2 * scored * H * V;
 }
 
-/** The language model as named arrays with their shapes, in checkpoint order; an adapter's tensors are not among them. */
+/** The language model as named arrays with their shapes, in checkpoint order; chosen rows stand in their places, adapters are left out. */
 export async function readTensors(device: Device, m: Chameleon): Promise<Map<string, { shape: readonly number[]; data: Float32Array }>> {
   const all = parameters(m.config.tieWordEmbeddings ? { model: m.model } : { model: m.model, lm_head: m.lm_head });
+  const chosen = [...all.keys()].filter((name) => name.endsWith(".rows.weight"));
   for (const name of all.keys()) if (/\.lora_[AB]\.weight$/.test(name)) all.delete(name);
   const values = (await device.read(...all.values())) as Float32Array[];
-  return new Map([...all].map(([name, t], i) => [name, { shape: t.shape, data: values[i] }]));
+  const out = new Map([...all].map(([name, t], i) => [name, { shape: t.shape, data: values[i] }]));
+  for (const name of chosen) {
+    const table = name.startsWith("lm_head") ? m.lm_head : m.model.embed_tokens;
+    out.get(name.replace(".rows.", "."))!.data.set(out.get(name)!.data, table.rows!.first * m.config.hidden);
+    out.delete(name);
+  }
+  return out;
 }
 
 /** Declares the input pair every plan over a sequence starts with. */

@@ -3,9 +3,11 @@
 // (arXiv 2204.02311). `linearCrossEntropy` takes hidden states and the head, so that the logits of all rows never exist at once.
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
 import { crossEntropyDx, crossEntropy as forward, weightedMean } from "../../kernels/cross_entropy/cross_entropy.ts";
+import { fillColumns } from "../../kernels/fill/fill.ts";
 import { ShapeError } from "../errors.ts";
 import type { Scalar, Tape } from "../tape.ts";
 import { rowsOf, type Tensor } from "../tensor.ts";
+import { type ChosenRows, checkRows } from "./embedding.ts";
 import { multiply, weightGradient } from "./matmul.ts";
 
 export interface LossOptions {
@@ -44,6 +46,8 @@ export function crossEntropy(logits: Tensor, targets: Tensor, weights: Tensor, o
 export interface HeadOptions extends LossOptions {
   /** Most bytes of logits that exist at once; 64 MiB unless told. */
   readonly logitBytes?: number;
+  /** Rows that stand in for the head's own. */
+  readonly rows?: ChosenRows;
 }
 
 /**
@@ -58,13 +62,17 @@ export function linearCrossEntropy(h: Tensor, head: Tensor, targets: Tensor, wei
   if (head.shape.length !== 2 || head.shape[1] !== C)
     throw new ShapeError("linearCrossEntropy", { h, head }, `the head must be (ids, ${C}), one column for each of h`);
   const rows = new Rows("linearCrossEntropy", tape, { h, head }, { R, V }, targets, weights, options);
+  const { rows: chosen } = options;
+  if (chosen) checkRows("linearCrossEntropy", head, chosen);
   const flat = h.reshape(R, C);
   // Parts begin at multiples of 64 rows, where a view may be bound.
   const most = Math.max(64, Math.floor((options.logitBytes ?? 1 << 26) / (4 * V * 64)) * 64);
   const parts = Array.from({ length: Math.ceil(R / most) }, (_, i) => ({ first: i * most, count: Math.min(most, R - i * most) }));
   const logitsOf = ({ first, count }: { first: number; count: number }): Tensor => {
     const y = tape.empty([count, V], "f32", "logits");
-    multiply(tape, { a: flat.rows(first, count), b: head, y }, { M: count, N: V, K: C, transB: 1 });
+    const part = flat.rows(first, count);
+    multiply(tape, { a: part, b: head, y }, { M: count, N: V, K: C, transB: 1 });
+    if (chosen) scoreRows(part, chosen, y);
     return y;
   };
   let kept: Tensor | undefined;
@@ -74,18 +82,37 @@ export function linearCrossEntropy(h: Tensor, head: Tensor, targets: Tensor, wei
     if (parts.length === 1) kept = logits;
   }
   const result = rows.finish();
-  tape.onBackward(result.loss, [h, head], () => {
-    const [dh, dW] = [tape.into(h), tape.into(head)];
+  tape.onBackward(result.loss, [h, chosen?.weight ?? head], () => {
+    const [dh, dW] = [tape.into(h), tape.into(chosen?.weight ?? head)];
     parts.forEach((part, i) => {
       const { first, count } = part;
       const logits = kept ?? logitsOf(part);
       const d = tape.empty([count, V], "f32", "d logits");
       rows.backward(result.loss, logits, first, count, d, 0);
-      if (dh) multiply(tape, { a: d, b: head, y: dh.tensor.reshape(R, C).rows(first, count) }, { M: count, N: C, K: V, acc: dh.acc });
-      if (dW) weightGradient(d, flat.rows(first, count), dW.tensor, { acc: i ? 1 : dW.acc });
+      const states = flat.rows(first, count);
+      if (dW) weightGradient(d, states, dW.tensor, { acc: i ? 1 : dW.acc, first: chosen?.first });
+      if (!dh) return;
+      const y = dh.tensor.reshape(R, C).rows(first, count);
+      if (chosen) throughRows(d, chosen, y, dh.acc);
+      multiply(tape, { a: d, b: head, y }, { M: count, N: C, K: V, acc: chosen ? 1 : dh.acc });
     });
   });
   return result;
+}
+
+/** Writes the scores h R^T of chosen rows over their columns of the logits. */
+export function scoreRows(h: Tensor, { first, weight }: ChosenRows, logits: Tensor): void {
+  const [M, K] = rowsOf(h);
+  const V = logits.shape[logits.shape.length - 1];
+  multiply(h.tape, { a: h, b: weight, y: logits }, { M, N: weight.shape[0], K, transB: 1, strideY: V, startY: first });
+}
+
+/** The part of dh that comes through chosen rows; takes their columns out of d, so that the head's own rows there give nothing. */
+function throughRows(d: Tensor, { first, weight }: ChosenRows, dh: Tensor, acc: 0 | 1): void {
+  const [M, V] = rowsOf(d);
+  const [count, C] = weight.shape;
+  multiply(d.tape, { a: d, b: weight, y: dh }, { M, N: C, K: count, strideA: V, startA: first, acc });
+  d.tape.launch(fillColumns, { y: d }, { rows: M, columns: count, stride: V, first, value: 0 });
 }
 
 /** The numbers of all rows of a batch, whose logits come part by part. */
