@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { compare, comparisonLines } from "../bench/compare.ts";
 import { checkUnder, settings } from "../bench/everywhere.ts";
 import { defaults } from "../bench/measure.ts";
+import { profileCommand, recordingLines } from "../bench/profile.ts";
 import { sideOf, takeTurns } from "../bench/rerun.ts";
 import { scaffold } from "../bench/scaffold.ts";
 import { Timer } from "../bench/timer.ts";
@@ -119,6 +120,18 @@ export function registerMore(bench: Command): void {
       const end = new AbortController();
       process.once("SIGINT", () => end.abort());
       await watch(file, { ...defaults, seconds: flags.seconds }, (text) => void process.stdout.write(`${text}\n`), end.signal);
+    });
+  bench
+    .command("profile")
+    .description("runs a command and shows where its time went: by kernel, by plan, on the host, and in gaps")
+    .argument("<command...>", "a worldline command behind --, or `node script ...` for a program that uses engine/node.ts")
+    .option("--every <n>", "time launch by launch in every n-th run of a plan", count(1, 1e9), 10)
+    .option("--json", "print the recording as JSON")
+    .passThroughOptions()
+    .action(async (words: string[], flags: { every: number; json?: boolean }) => {
+      const { recording, status: code } = await profileCommand(words, flags.every);
+      process.stdout.write(flags.json ? `${JSON.stringify(recording)}\n` : `\n${recordingLines(recording).join("\n")}\n`);
+      if (code !== 0) process.exitCode = code;
     });
   withKernels(
     bench

@@ -11,6 +11,7 @@ import {
 } from "../kernels/kernel.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Host } from "./host.ts";
+import type { Recorder } from "./recorder.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
 import { decode, encode, type RowRange, rowsOf, type Storage, Tensor, type TypedArray } from "./tensor.ts";
 import type { Tuning } from "./tuning.ts";
@@ -29,6 +30,8 @@ export interface DeviceOptions {
   readonly without?: readonly string[];
   /** Measured choices of variants, made by `worldline bench tune`. */
   readonly tuning?: Tuning;
+  /** Times every run of every plan; see recorder.ts. */
+  readonly recorder?: Recorder;
   /** Most bytes of a matrix that one launch binds, where less than the adapter allows: for tests of row ranges. */
   readonly bindingBytes?: number;
 }
@@ -71,6 +74,7 @@ export class Device {
   readonly bindingBytes: number;
   private readonly forced: Map<string, string>;
   private readonly tuning: Tuning | undefined;
+  readonly recorder: Recorder | undefined;
   private readonly compiled = new Map<string, Promise<Compiled>>();
   private readonly texts = new Map<string, Promise<string>>();
   private readonly bytesOf = new Map<MemoryKind, number>();
@@ -99,6 +103,7 @@ export class Device {
     );
     this.capabilities = capabilitiesOf(raw, options.adapter);
     this.tuning = options.tuning;
+    this.recorder = options.recorder;
     raw.lost.then((info) => {
       if (info.reason === "destroyed") return;
       this.lost = `the GPU device was lost while running ${this.lastWork}: ${info.message}; start again, with less memory if it happens twice`;

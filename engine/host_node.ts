@@ -3,7 +3,7 @@
 // cache by `doctor --install` and loaded into this process: a plain library stays mapped when dlopened with RTLD_NODELETE, and Dawn's later
 // open of `libvulkan.so.1` is answered by that name.
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdir, open, readFile, rename, writeFile } from "node:fs/promises";
 import { constants, freemem, homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -45,6 +45,14 @@ export const nodeHost: Host = {
     },
   },
 };
+
+/** Writes a text when the process ends, unless there is none by then. */
+export function writeAtExit(path: string, text: () => string | undefined): void {
+  process.once("exit", () => {
+    const last = text();
+    if (last !== undefined) writeFileSync(path, last);
+  });
+}
 
 /** $XDG_CACHE_HOME/worldline, or ~/.cache/worldline. */
 export function userCache(): string {

@@ -3,7 +3,7 @@
 import { findNan } from "../kernels/find_nan/find_nan.ts";
 import { type Compiled, type Device, GPU_BUFFER, stored, writeBytes } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
-import { measure, type Profile } from "./profile.ts";
+import { launchPass, measure, type Profile } from "./profile.ts";
 import type { Launch, Scalar, Tape } from "./tape.ts";
 import { encode, type Storage, type Tensor, type TypedArray } from "./tensor.ts";
 
@@ -260,19 +260,14 @@ export class Plan {
 
   private encode(encoder: GPUCommandEncoder): void {
     if (this.device.debug >= 2) for (const b of this.bound) this.device.host.log(describeLaunch(b.launch));
-    const pass = encoder.beginComputePass();
-    for (const { launch, compiled, group } of this.bound) {
-      const [x, y = 1, z = 1] = launch.choice.grid;
-      pass.setPipeline(compiled.pipeline);
-      pass.setBindGroup(0, group);
-      pass.dispatchWorkgroups(x, y, z);
-    }
-    pass.end();
+    if (this.device.recorder) this.device.recorder.encode(this.device, encoder, this.bound);
+    else launchPass(encoder, this.bound);
   }
 
   private submit(encoder: GPUCommandEncoder, begin: number, count: number): void {
     this.device.lastWork = `a plan of ${this.bound.length} launches, first ${this.bound[0]?.launch.choice.key ?? "none"}`;
     this.device.raw.queue.submit([encoder.finish()]);
+    this.device.recorder?.submitted(this.device.host.now() - begin);
     this.hostTime += this.device.host.now() - begin;
     this.runs += count;
   }

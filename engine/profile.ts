@@ -38,11 +38,23 @@ export async function measure(device: Device, bound: readonly Bound[], runs: num
   return { rows: rows.sort((a, b) => b.total - a.total), total, wall, host };
 }
 
-function encodeLaunch(pass: GPUComputePassEncoder, { launch, compiled, group }: Bound): void {
-  const [x, y = 1, z = 1] = launch.choice.grid;
-  pass.setPipeline(compiled.pipeline);
-  pass.setBindGroup(0, group);
-  pass.dispatchWorkgroups(x, y, z);
+/** Puts launches into one pass, between two timestamps if wanted. */
+export function launchPass(encoder: GPUCommandEncoder, bound: readonly Bound[], timestampWrites?: GPUComputePassTimestampWrites): void {
+  const pass = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
+  for (const { launch, compiled, group } of bound) {
+    const [x, y = 1, z = 1] = launch.choice.grid;
+    pass.setPipeline(compiled.pipeline);
+    pass.setBindGroup(0, group);
+    pass.dispatchWorkgroups(x, y, z);
+  }
+  pass.end();
+}
+
+/** Encodes and submits. */
+function submitPass(device: Device, encode: (encoder: GPUCommandEncoder) => void): void {
+  const encoder = device.raw.createCommandEncoder();
+  encode(encoder);
+  device.raw.queue.submit([encoder.finish()]);
 }
 
 async function wallTime(device: Device, bound: readonly Bound[], runs: number): Promise<{ host: number; wall: number }> {
@@ -51,11 +63,7 @@ async function wallTime(device: Device, bound: readonly Bound[], runs: number): 
   const begin = device.host.now();
   for (let r = 0; r < runs; r++) {
     const t = device.host.now();
-    const encoder = device.raw.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const b of bound) encodeLaunch(pass, b);
-    pass.end();
-    device.raw.queue.submit([encoder.finish()]);
+    submitPass(device, (encoder) => launchPass(encoder, bound));
     host += device.host.now() - t;
   }
   await device.finish();
@@ -67,15 +75,12 @@ async function timed(device: Device, bound: readonly Bound[], sums: Map<string, 
   const count = bound.length * 2;
   const set = raw.createQuerySet({ type: "timestamp", count });
   const resolved = raw.createBuffer({ size: count * 8, usage: GPU_BUFFER.QUERY_RESOLVE | GPU_BUFFER.COPY_SRC });
-  const encoder = raw.createCommandEncoder();
-  bound.forEach((b, i) => {
-    const timestampWrites = { querySet: set, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
-    const pass = encoder.beginComputePass({ timestampWrites });
-    encodeLaunch(pass, b);
-    pass.end();
+  submitPass(device, (encoder) => {
+    bound.forEach((b, i) => {
+      launchPass(encoder, [b], { querySet: set, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 });
+    });
+    encoder.resolveQuerySet(set, 0, count, resolved, 0);
   });
-  encoder.resolveQuerySet(set, 0, count, resolved, 0);
-  raw.queue.submit([encoder.finish()]);
   const words = (await device.readRanges([{ buffer: resolved, offset: 0, dtype: "u32", size: count * 2 }]))[0];
   const at = (i: number) => words[2 * i] + words[2 * i + 1] * 4294967296;
   bound.forEach((b, i) => {

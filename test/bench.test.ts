@@ -13,6 +13,7 @@ import { compare, comparisonLines } from "../bench/compare.ts";
 import { findChecks } from "../bench/find.ts";
 import { defaults, measureCheck, type Row, shareOf } from "../bench/measure.ts";
 import { charts, htmlPage, svgChart } from "../bench/plots.ts";
+import { recordingLines } from "../bench/profile.ts";
 import { cells, columns, header, markdown, parseReport, type Report } from "../bench/report.ts";
 import { scaffold } from "../bench/scaffold.ts";
 import { choiceOf } from "../bench/source.ts";
@@ -23,6 +24,9 @@ import { usersOf, watchOnce } from "../bench/watch.ts";
 import { Device } from "../engine/device.ts";
 import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
+import { add, softmax as softmaxOp } from "../engine/ops/index.ts";
+import { Recorder, union } from "../engine/recorder.ts";
+import { Tape } from "../engine/tape.ts";
 import { shapeClass, Tuning, type TuningFile } from "../engine/tuning.ts";
 import { check, kernel } from "../kernels/kernel.ts";
 import { softmax } from "../kernels/softmax/softmax.ts";
@@ -283,6 +287,41 @@ function balance(markup: string): string {
   }
   return open.join(" ");
 }
+
+test("a recorder counts every launch, times some one by one, and finds the gaps between runs", async () => {
+  assert.equal(union([]), { busy: 0, span: 0 });
+  const spans = [
+    [5000, 9000],
+    [0, 2000],
+    [1000, 3000],
+    [6000, 7000],
+  ] as const;
+  assert.equal(union(spans), { busy: 7, span: 9 });
+  const recorder = new Recorder(2);
+  const adapter = await device.gpu.requestAdapter();
+  const recorded = await Device.open({ host: nodeHost, gpu: device.gpu, adapter: adapter!, recorder });
+  const tape = new Tape(recorded);
+  const x = tape.input("x", [64, 64]);
+  const y = tape.keep(softmaxOp(add(x, x)));
+  const plan = await tape.plan();
+  for (let i = 0; i < 5; i++) await plan.write("x", new Float32Array(4096).fill(i)).run().read(y);
+  const r = recorder.recording();
+  assert.equal([r.runs, r.launches, r.plans.length, r.detailed.runs], [5, 10, 1, 2]);
+  assert.equal(
+    r.kernels.map((k) => [k.key.split(":")[0], k.count, k.timed, k.bytes]),
+    [
+      ["add", 5, 2, 2 * 3 * 16384],
+      ["softmax", 5, 2, 2 * 2 * 16384],
+    ],
+  );
+  assert.ok(r.busy > 0 && r.busy < r.span && r.span < r.wall && r.detailed.sum <= r.detailed.span * 1.001, JSON.stringify(r));
+  assert.is(r.hostLaunches, 6);
+  const lines = recordingLines(r).join("\n");
+  assert.match(lines, /^softmax\S* +5 /m);
+  assert.match(lines, /5 runs, 10 launches/);
+  plan.destroy();
+  recorded.destroy();
+});
 
 test("batches and timestamps agree that more work takes longer", async () => {
   const [, found] = await findChecks("ceiling");

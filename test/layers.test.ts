@@ -36,7 +36,7 @@ const nodeAllowed = [
   /^world\//,
   /^setup\//,
   /^cli\//,
-  /^bench\/(find|machine|rerun|scaffold|watch|everywhere)\.ts$/,
+  /^bench\/(find|machine|rerun|scaffold|watch|everywhere|profile)\.ts$/,
 ];
 
 /** Packages by file. */
