@@ -1,105 +1,122 @@
-// worldline train cdm|cft|cwm: fine-tunes a model folder for one role on labelled (and synthetic) triplets.
+// worldline train [cdm|cft|cwm]: fine-tunes a model for one role on triplets, all of it or a LoRA adapter, in a run folder that can be resumed.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
-import { defaultTraining, type TrainOptions } from "../train/loop.ts";
+import { phrasedTemplates, plainTemplate } from "../tokenizer/templates.ts";
+import { matmulCeiling } from "../train/ceiling.ts";
+import { checkpoints } from "../train/checkpoints.ts";
+import { printConfig, trainOptions, wholeConfig } from "../train/config.ts";
+import type { TrainOptions, TrainRecord } from "../train/loop.ts";
+import type { PartialConfig, TrainConfig } from "../train/options.ts";
+import type { LoraConfig } from "../weights/adapter.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { CodeStore } from "../world/codes.ts";
-import { readRecords, type TripletRecord } from "../world/records.ts";
-import { type Role, trainRole } from "../world/train_role.ts";
-import { folderOf, withCache } from "./shared.ts";
-import { count, duration, Interrupted, interruption, number, progress, say, status } from "./terminal.ts";
-
-interface Flags {
-  model: string;
-  data: string;
-  synthetic?: string;
-  labelRepeats: number;
-  epsilon: number;
-  out: string;
-  cache?: string;
-  maxSteps: number;
-  perDeviceTrainBatchSize: number;
-  learningRate: number;
-  lrSchedulerType: TrainOptions["type"];
-  warmupRatio: number;
-  weightDecay: number;
-  maxGradNorm: number;
-  saveSteps: number;
-  loggingSteps: number;
-  seed: number;
-}
+import { writeText } from "../world/records.ts";
+import { type RoleOptions, trainRole } from "../world/train_role.ts";
+import { describePart, readTripletFiles, type TripletFile } from "../world/triplet_files.ts";
+import { folderOf } from "./shared.ts";
+import { duration, Interrupted, interruption, progress, say, status } from "./terminal.ts";
+import { givenOptions, withOptions } from "./train_flags.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
-  const d = defaultTraining;
   const command = program
     .command("train")
-    .argument("<role>", "cdm: says the action; cft: draws the next picture; cwm: the same with recognition weights and synthetic triplets")
-    .description("fine-tune a model folder for one role")
-    .requiredOption("--model <model>", "model to start from: a folder or a hub id")
-    .requiredOption("--data <file>", "labelled triplets (JSON lines: id, source, target, action)")
-    .option("--synthetic <file>", "triplets that `worldline annotate` made")
-    .option("--label-repeats <n>", "how often labelled triplets count beside synthetic ones", count(1, 100), 1)
-    .option("--epsilon <x>", "cwm: share of the plain loss in the recognition weights; 1 switches them off", number(0, 1), 0.8)
-    .requiredOption("--out <folder>", "where to write the model folder; a rerun goes on where it stopped")
-    .option("--max-steps <n>", "training steps", count(1, 1e8), d.steps)
-    .option("--per-device-train-batch-size <n>", "examples per step", count(1, 65536), d.batch)
-    .option("--learning-rate <x>", "peak learning rate", number(0, 10), d.learningRate)
-    .addOption(
-      new Option("--lr-scheduler-type <name>", "schedule after the warm-up").choices(["cosine", "linear", "constant"]).default(d.type),
-    )
-    .option("--warmup-ratio <x>", "share of the steps that warm up", number(0, 1), d.warmupRatio)
-    .option("--weight-decay <x>", "decoupled weight decay", number(0, 10), d.weightDecay)
-    .option("--max-grad-norm <x>", "clip the global gradient norm; 0: do not", number(0, 1e9), d.clip)
-    .option("--save-steps <n>", "steps between checkpoints", count(1, 1e8), d.saveEvery)
-    .option("--logging-steps <n>", "steps between log lines", count(1, 1e8), d.logEvery)
-    .option("--seed <n>", "seed of the order of examples", count(0, 2 ** 31), 0);
-  withCache(command).action(run);
+    .argument("[role]", "cdm: says the action; cft: draws the next picture; cwm: the same with recognition weights")
+    .description("fine-tune a model for one role: all weights, or a LoRA adapter")
+    .option("--print-config", "print the options in effect as TOML and stop")
+    .option("--resume", "go on from the newest whole checkpoint; an error where there is none (a rerun goes on without this, too)");
+  withOptions(command).action(run);
 }
 
-async function run(role: string, f: Flags): Promise<void> {
-  if (role !== "cdm" && role !== "cft" && role !== "cwm") throw new WorldlineError(`"${role}" is no role; train cdm, cft or cwm`);
-  await checkWritable(join(f.out, "model.safetensors"));
-  const training: TrainOptions = {
-    ...defaultTraining,
-    steps: f.maxSteps,
-    batch: f.perDeviceTrainBatchSize,
-    learningRate: f.learningRate,
-    type: f.lrSchedulerType,
-    warmupRatio: f.warmupRatio,
-    weightDecay: f.weightDecay,
-    clip: f.maxGradNorm,
-    seed: f.seed,
-    saveEvery: f.saveSteps,
-    logEvery: f.loggingSteps,
-    divideBy: role === "cdm" ? "weights" : "tokens",
-  };
-  const labels = await readRecords<TripletRecord>(f.data, ["action"]);
-  const synthetic = f.synthetic ? await readRecords<TripletRecord>(f.synthetic, ["action"]) : undefined;
+async function run(role: string | undefined, flags: Readonly<Record<string, unknown>>): Promise<void> {
+  const { config, preset } = await givenOptions(flags, role);
+  if (flags.printConfig) return void process.stdout.write(printConfig({ ...partlyWhole(config) }, preset));
+  const c = wholeConfig(config);
+  await checkWritable(join(c.output_dir, "model.safetensors"));
+  if (flags.resume && (await checkpoints(c.output_dir)).length === 0)
+    throw new WorldlineError(`${c.output_dir} holds no checkpoint to resume from; start without --resume`);
+  const read = (files: PartialConfig["data"]) => readTripletFiles(filesOf(files), { skipMissing: c.skip_missing, seed: c.seed });
+  const parts = [...(await read(c.data)), ...(await read(c.synthetic))];
+  for (const p of parts) if (parts.length > 1 || p.missing || p.untargeted || p.capped) say(describePart(p));
   const signal = interruption();
-  const base = await folderOf(f.model, signal);
+  const base = await folderOf(c.model_name_or_path, signal);
   const device = await openDevice();
-  const result = await trainRole(device, (model) => CodeStore.open(device, model, f.cache), {
-    role: role as Role,
+  const ceiling = await matmulCeiling(device, 4);
+  const cache = c.cache ?? join(c.output_dir, "codes.bin");
+  const result = await trainRole(device, (model) => CodeStore.open(device, model, cache), {
+    ...roleOptions(c),
     base,
-    out: f.out,
-    labels,
-    synthetic,
-    labelRepeats: f.labelRepeats,
-    recognition: role === "cwm" ? { epsilon: f.epsilon, floor: 0 } : undefined,
-    training,
+    data: parts,
     signal,
     onEncode: progress("encoding pictures"),
-    onLog: (r) =>
-      status(
-        `step ${r.step}/${training.steps}, loss ${r.loss.toFixed(4)}, lr ${r.learning_rate.toExponential(2)}, gradient ${r.grad_norm.toFixed(2)}, ${r.tokens_per_s.toFixed(0)} tokens/s, ${r.gflop_per_s.toFixed(1)} GFLOP/s`,
-      ),
+    onStart: async ({ examples, options, resumed }) => {
+      say(`${device.describe()}\n${examples} examples an epoch, ${options.steps} steps${resumed ? `, going on from step ${resumed}` : ""}`);
+      if (!existsSync(join(c.output_dir, "config.toml"))) await writeText(join(c.output_dir, "config.toml"), printConfig(c, preset));
+    },
+    onLog: (r, options) => status(lineOf(r, options, ceiling)),
+    onSkip: (step, loss, norm) => say(`step ${step} is passed over: loss ${loss}, gradient norm ${norm}`),
   });
   if (!result) throw new Interrupted();
   const last = result.log[result.log.length - 1];
   say(
-    `${f.out}: ${training.steps} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${duration(result.seconds)}, JavaScript busy ${(100 * result.hostShare).toFixed(1)}% of it`,
+    `${c.output_dir}: ${last?.step ?? 0} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${
+      result.seconds
+        ? `${duration(result.seconds)}, ${result.tokensPerSecond.toFixed(0)} tokens/s, waited ${(100 * result.waitingShare).toFixed(1)}% for batches, JavaScript busy ${(100 * result.hostShare).toFixed(1)}%`
+        : "finished before"
+    }`,
   );
+}
+
+const filesOf = (value: PartialConfig["data"]): TripletFile[] =>
+  value === undefined ? [] : typeof value === "string" ? [{ path: value }] : value.map((v) => (typeof v === "string" ? { path: v } : v));
+
+/** What trainRole takes from a configuration. */
+export function roleOptions(c: TrainConfig): Omit<RoleOptions, "base" | "data"> {
+  const task = c.role === "cdm" ? "cdm" : "cwm";
+  const templates = c.prompt === "phrases" ? phrasedTemplates(task, c.prompt_order) : [plainTemplate(task, c.prompt_order)];
+  const recognition = c.role === "cwm" ? { epsilon: c.recognition_epsilon, floor: c.recognition_floor } : undefined;
+  return {
+    role: c.role,
+    out: c.output_dir,
+    templates,
+    recognition,
+    dtype: c.dtype,
+    lora: c.use_peft ? loraOf(c) : undefined,
+    training: (examples) => trainOptions(c, examples),
+    order: { shapes: c.group_by_length ? c.max_batch_shapes : 1 },
+    worker: c.dataloader_num_workers > 0,
+    keep: c.save_total_limit,
+    keepAtEnd: true,
+  };
+}
+
+function loraOf(c: TrainConfig): LoraConfig {
+  return {
+    rank: c.lora_r,
+    alpha: c.lora_alpha,
+    dropout: c.lora_dropout,
+    rsLora: c.use_rslora,
+    target: c.target_modules,
+    base: c.model_name_or_path,
+  };
+}
+
+/** The options in effect, also where model, data or folder are still missing. */
+function partlyWhole(config: PartialConfig): PartialConfig {
+  const { role = "cdm", model_name_or_path = "", output_dir = "", data = "" } = config;
+  const whole = wholeConfig(config, { role, model_name_or_path, output_dir, data });
+  const given = Object.entries(whole).filter(([key, v]) => v !== "" && (key !== "role" || config.role));
+  return Object.fromEntries(given) as PartialConfig;
+}
+
+/** The progress line. */
+function lineOf(r: TrainRecord, o: TrainOptions, ceiling: number): string {
+  const perStep = r.tokens_per_s > 0 ? ` ${r.tokens_per_s.toFixed(0)} tokens/s` : "";
+  const left = r.seconds_left > 0 ? `, ${duration(r.seconds_left)} left` : "";
+  const waiting = r.waiting_share >= 0.01 ? `, waiting ${(100 * r.waiting_share).toFixed(0)}%` : "";
+  const skipped = r.skipped_steps ? `, ${r.skipped_steps} skipped` : "";
+  return `step ${r.step}/${o.steps} loss ${r.loss.toFixed(4)} lr ${r.learning_rate.toExponential(2)} grad ${r.grad_norm.toFixed(2)}${perStep}, ${((100 * r.gflop_per_s) / ceiling).toFixed(0)}% of ${ceiling.toFixed(0)} GFLOP/s, ${(r.memory_bytes / 2 ** 30).toFixed(2)} GiB${waiting}${skipped}${left}`;
 }

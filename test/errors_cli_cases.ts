@@ -159,7 +159,7 @@ export const cases: Case[] = [
   {
     name: "a picture in the data that is not there",
     args: train("no_picture.jsonl"),
-    want: /^\S*nowhere\.png cannot be read: .*; check the path in the records$/,
+    want: /^no_picture\.jsonl: 1 of 1 triplets name pictures that are missing, the first is \S*nowhere\.png; .* --skip-missing$/,
   },
   {
     name: "a video that is none",

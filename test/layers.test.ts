@@ -32,7 +32,7 @@ const table: Record<string, readonly string[]> = {
 const nodeAllowed = [
   /^engine\/host_node\.ts$/,
   /^weights\/(file_source|hub|download)\.ts$/,
-  /^train\/checkpoints\.ts$/,
+  /^train\/(checkpoints|run_folder)\.ts$/,
   /^world\//,
   /^setup\//,
   /^cli\//,
@@ -45,6 +45,8 @@ const packages: Record<string, readonly RegExp[]> = {
   pngjs: [/^world\//],
   sharp: [/^world\//],
   commander: [/^cli\//],
+  zod: [/^train\//],
+  "smol-toml": [/^train\//],
   "@huggingface/hub": [/^weights\/hub\.ts$/],
 };
 

@@ -50,6 +50,59 @@ export const templates = {
   },
 } as const satisfies Record<string, Template>;
 
+/** Wordings of the two tasks; one is drawn for each training example, and the first is used afterwards. */
+const phrases = {
+  cdm: [
+    "What was done between these two pictures?",
+    "Name the action that leads from the first picture to the second.",
+    "Two moments of one scene. What happened in between?",
+    "Say briefly what changed the first picture into the second.",
+    "Which action turns the first picture into the second one?",
+    "Describe the step that was taken from the first picture to the second.",
+    "Before and after: which action lies between them?",
+    "Put into words what someone did between the two pictures.",
+    "The second picture follows the first. Because of which action?",
+    "Tell in a few words how the scene got from the first picture to the second.",
+  ],
+  cwm: [
+    "Show the picture after this action:",
+    "Draw what the scene looks like once this is done:",
+    "Change the picture as told:",
+    "Apply the following action to the picture:",
+    "What does the picture become when this happens?",
+    "Continue the scene by one step:",
+    "Carry out this instruction in the picture:",
+    "Next picture, after this action:",
+    "Take this step in the scene and show the result:",
+    "Redraw the picture so that this has happened:",
+  ],
+} as const;
+
+export type PromptOrder = "picture_first" | "text_first";
+
+/** Templates of a role with wordings, in the given order of picture and words; the model completes the action (cdm) or the target picture (cwm). */
+export function phrasedTemplates(role: "cdm" | "cwm", order: PromptOrder): Template[] {
+  return phrases[role].map((words, i): Template => {
+    const name = `${role}-phrase-${i}-${order}`;
+    if (role === "cwm") {
+      const segments =
+        order === "picture_first"
+          ? [source, { text: `\n${words} ` }, action, target]
+          : [{ text: `${words} ` }, action, { text: "\n" }, source, target];
+      return { name, segments, completion: "target", end: "none" };
+    }
+    const segments =
+      order === "picture_first" ? [source, target, { text: `\n${words}\n` }, action] : [{ text: `${words}\n` }, source, target, action];
+    return { name, segments, completion: "action", end: "eos" };
+  });
+}
+
+/** The template of a role without wordings. The dynamics model's has no words before its pictures. */
+export function plainTemplate(role: "cdm" | "cwm", order: PromptOrder): Template {
+  if (role === "cdm") return templates.cdm;
+  return order === "text_first" ? templates.cwm : templates["cwm-pictures-first"];
+}
+
 /** A template by name, or read from a JSON object. Throws where it is malformed or the completion is not its last part. */
 export function parseTemplate(value: unknown): Template {
   if (typeof value === "string") {

@@ -138,6 +138,15 @@ function leaves(value: unknown, path = "", out = new Map<string, string>()): Map
   return out;
 }
 
+/** The state of a run that is finished (trainer_state.json beside the model); undefined where it is not. Throws where it is another run's. */
+export async function finishedState<R>(folder: string, o: StoreOptions): Promise<{ step: number; log: readonly R[] } | undefined> {
+  const text = await readFile(join(folder, "trainer_state.json"), "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  const state = JSON.parse(text) as State<R>;
+  refuseOther(folder, state.worldline?.run, JSON.parse(JSON.stringify(o.run)));
+  return { step: state.global_step, log: state.log_history };
+}
+
 /** Removes the checkpoints of a finished run. */
 export async function clearCheckpoints(folder: string): Promise<void> {
   for (const name of await checkpoints(folder)) await rm(join(folder, name), { recursive: true, force: true });

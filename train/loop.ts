@@ -31,6 +31,7 @@ export const defaultTraining: TrainOptions = {
   clip: 1,
   seed: 0,
   divideBy: "weights",
+  recompute: false,
   logEvery: 20,
   saveEvery: 500,
   evalEvery: 0,
@@ -46,12 +47,13 @@ export interface TrainRecord {
   readonly grad_norm: number;
   readonly tokens_per_s: number;
   readonly gflop_per_s: number;
-  /** Share of the time in which the device waited for batches. */
+  /** Share of the time in which the run waited for batches; steps under way may have kept the device busy meanwhile. */
   readonly waiting_share: number;
   /** Steps passed over so far. */
   readonly skipped_steps: number;
   /** Bytes held on the device. */
   readonly memory_bytes: number;
+  readonly seconds_left: number;
 }
 
 /** What an evaluation found: eval_loss and whatever else the evaluator measures. */
@@ -100,7 +102,7 @@ export interface TrainResult {
   readonly seconds: number;
   /** Seconds in which JavaScript was busy: collating, writing inputs, encoding and submitting. */
   readonly hostSeconds: number;
-  /** Seconds in which the device had nothing to do because a batch was not there yet. */
+  /** Seconds in which the run waited for batches. */
   readonly waitingSeconds: number;
   readonly steps: number;
   readonly skipped: number;
@@ -172,6 +174,8 @@ class Run {
   private skipped = 0;
   private norm = Number.NaN;
   private first = 0;
+  /** The step of the last line. */
+  private marked = 0;
   private since: number;
   private readonly begin: number;
   private readonly device: Device;
@@ -190,7 +194,7 @@ class Run {
   async resume(): Promise<void> {
     const saved = await this.hooks.store?.load();
     if (saved) {
-      this.at = this.first = saved.step;
+      this.at = this.first = this.marked = saved.step;
       this.skipped = saved.skipped ?? 0;
       this.window = { sum: 0, count: 0, ...saved.window };
       this.log = [...saved.log];
@@ -260,12 +264,14 @@ class Run {
       waiting_share: (total.waiting - mark.waiting) / 1000 / seconds,
       skipped_steps: this.skipped,
       memory_bytes: Object.values(this.device.memory()).reduce((a, b) => a + b, 0),
+      seconds_left: (seconds / Math.max(1, this.at - this.marked)) * (this.o.steps - this.at),
     };
     this.window = { sum: 0, count: 0 };
     this.log.push(record);
     this.hooks.onLog?.(record);
     this.since = now;
     this.mark = { ...total };
+    this.marked = this.at;
   }
 
   async evaluate(): Promise<void> {

@@ -23,6 +23,11 @@ export interface StepOptions {
   readonly clip: number;
   /** Divides the summed loss: by the sum of weights, or by the number of scored tokens (so that weights change the size of the loss). */
   readonly divideBy: "weights" | "tokens";
+  /** Recompute each block in the backward pass instead of keeping its activations. */
+  readonly recompute: boolean;
+  /** Share of the target spread over all ids, and the factor of log(sum exp)^2. Default 0. */
+  readonly labelSmoothing?: number;
+  readonly zLoss?: number;
 }
 
 interface ShapePlan {
@@ -59,11 +64,15 @@ export class TrainStep {
       for (const name of ["step", "micro"]) tape.scalar(name);
       const { ids, positions } = sequenceInputs(tape, o.batch, shape.T);
       const inputs = [tape.input("rows", [R], "u32"), tape.input("targets", [R], "u32"), tape.input("weights", [R])] as const;
-      const hidden = model.forward(ids, positions, table, selfAttention());
+      const hidden = model.forward(ids, positions, table, selfAttention(), { recompute: o.recompute });
       const [rows, targets, weights] = inputs;
-      const { loss } = model.loss(hidden, rows, targets, weights, { denominator: tape.scalar("denominator", 1) });
+      const { loss } = model.loss(hidden, rows, targets, weights, {
+        denominator: tape.scalar("denominator", 1),
+        labelSmoothing: o.labelSmoothing,
+        zLoss: o.zLoss,
+      });
       tape.backward(loss);
-      const norm = o.accumulate > 1 ? undefined : recordUpdate(tape, model, o);
+      const norm = o.accumulate > 1 ? undefined : recordUpdate(tape, model, o, loss);
       const plan = await tape.plan(pool);
       plan.write("positions", plainPositions(o.batch, shape.T));
       plans.set(keyOf(shape), { plan, loss, norm });
@@ -115,7 +124,7 @@ export class TrainStep {
   }
 }
 
-function recordUpdate(tape: Tape, model: Chameleon, o: StepOptions): Tensor {
+function recordUpdate(tape: Tape, model: Chameleon, o: StepOptions, loss?: Tensor): Tensor {
   const { norm } = adamw(tape, parameters(model), {
     lr: tape.scalar("lr", o.learningRate),
     step: tape.scalar("step"),
@@ -123,6 +132,7 @@ function recordUpdate(tape: Tape, model: Chameleon, o: StepOptions): Tensor {
     eps: o.epsilon,
     weightDecay: o.weightDecay,
     clip: o.clip || undefined,
+    loss,
   });
   return tape.keep(norm);
 }

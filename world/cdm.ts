@@ -1,28 +1,13 @@
-// The dynamics model's role: p(action | source, target). Training examples from labelled triplets (loss on the action's words alone), and
-// annotation: the action a CDM reads off each unlabelled pair, with its log-probability.
+// The dynamics model's role: p(action | source, target). Annotation: the action a CDM reads off each unlabelled pair, with its log-probability.
 import type { Device } from "../engine/device.ts";
 import { Generator, type SamplingOptions } from "../models/generate.ts";
 import { fixedRules } from "../models/rules.ts";
-import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
+import { layoutTemplate } from "../tokenizer/prompt.ts";
 import type { Template } from "../tokenizer/templates.ts";
 import { allowedIds } from "../tokenizer/vocab.ts";
-import type { Example } from "../train/data.ts";
-import type { CodeStore, Progress } from "./codes.ts";
-import type { Model } from "./model.ts";
-import type { AnnotatedRecord, PairRecord, TripletRecord } from "./records.ts";
-
-/** Training examples: loss 1 on every token of the action and on eos. */
-export function cdmExamples(
-  model: Model,
-  codes: CodeStore,
-  records: readonly TripletRecord[],
-  template: Template | string = "cdm",
-): Example[] {
-  return records.map((r) => {
-    const l = layoutTemplate(template, { source: codes.get(r.source).codes, target: codes.get(r.target).codes, action: r.action }, model);
-    return { ids: l.ids, weights: lossWeights(l) };
-  });
-}
+import type { Codes, Progress } from "./codes.ts";
+import { type Model, promptOf } from "./model.ts";
+import type { AnnotatedRecord, PairRecord } from "./records.ts";
 
 export interface AnnotateOptions {
   readonly sampling: SamplingOptions;
@@ -40,11 +25,11 @@ export const defaultAnnotate: AnnotateOptions = { sampling: { temperature: 0, se
 export async function annotate(
   device: Device,
   model: Model,
-  codes: CodeStore,
+  codes: Codes,
   pairs: readonly PairRecord[],
   options: AnnotateOptions,
 ): Promise<AnnotatedRecord[]> {
-  const { batch, maxTokens, template = "cdm" } = options;
+  const { batch, maxTokens, template = promptOf(model, "cdm") } = options;
   if (pairs.length === 0) return [];
   const prompts = pairs.map(
     (p) => layoutTemplate(template, { source: codes.get(p.source).codes, target: codes.get(p.target).codes }, model).ids,

@@ -1,41 +1,24 @@
-// The world model's role: p(target picture | source, action). Training examples with the loss on the target's codes, weighted by the recognition
-// model if asked, and candidates: K target pictures sampled from one shared prompt.
+// The world model's role: p(target picture | source, action). Loss weights by the recognition model, and candidates: K target pictures sampled from
+// one shared prompt.
 import type { Device } from "../engine/device.ts";
 import { Generator, type SamplingOptions } from "../models/generate.ts";
 import { fixedRules } from "../models/rules.ts";
-import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
+import { layoutTemplate } from "../tokenizer/prompt.ts";
 import type { Template } from "../tokenizer/templates.ts";
 import { allowedIds, idsToCodes } from "../tokenizer/vocab.ts";
-import type { Example } from "../train/data.ts";
-import type { CodeStore, Progress } from "./codes.ts";
-import type { Model } from "./model.ts";
+import type { Codes, Progress } from "./codes.ts";
+import { type Model, promptOf } from "./model.ts";
 import { featureDistances, type RecognitionOptions, recognitionWeights } from "./recognition.ts";
-import type { TripletRecord } from "./records.ts";
 
 /** Loss weights of a pair's target codes, in raster order. */
 export function pairWeights(
-  model: Model,
-  codes: CodeStore,
+  model: Pick<Model, "vqgan">,
+  codes: Codes,
   pair: { source: string; target: string },
   options: RecognitionOptions,
 ): Float32Array {
   const dim = model.vqgan.config.embedDim;
   return recognitionWeights(featureDistances(codes.get(pair.source).features, codes.get(pair.target).features, dim), options);
-}
-
-/** Training examples: the loss covers the target's codes; with `recognition` each code has its weight (equation 2). */
-export function cwmExamples(
-  model: Model,
-  codes: CodeStore,
-  records: readonly TripletRecord[],
-  recognition?: RecognitionOptions,
-  template: Template | string = "cwm",
-): Example[] {
-  return records.map((r) => {
-    const values = { source: codes.get(r.source).codes, target: codes.get(r.target).codes, action: r.action };
-    const l = layoutTemplate(template, values, model, { closeTarget: false, end: "none" });
-    return { ids: l.ids, weights: lossWeights(l, recognition && pairWeights(model, codes, r, recognition)) };
-  });
 }
 
 export interface CandidateOptions {
@@ -58,11 +41,11 @@ export interface Drawn {
 export async function draw(
   device: Device,
   model: Model,
-  codes: CodeStore,
+  codes: Codes,
   requests: readonly { readonly source: string; readonly action: string }[],
   options: CandidateOptions,
 ): Promise<Drawn[]> {
-  const { batch, candidates, template = "cwm" } = options;
+  const { batch, candidates, template = promptOf(model, "cwm") } = options;
   if (requests.length === 0) return [];
   const prompts = requests.map((r) => layoutTemplate(template, { source: codes.get(r.source).codes, action: r.action }, model).ids);
   const longest = prompts.reduce((a, p) => Math.max(a, p.length), 0);

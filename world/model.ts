@@ -8,6 +8,7 @@ import { createVqgan, saveTensors, type VQGAN } from "../models/vqgan.ts";
 import { PictureCoder } from "../tokenizer/image.ts";
 import { type PixelConfig, parsePixelConfig } from "../tokenizer/pixels.ts";
 import type { Coder } from "../tokenizer/prompt.ts";
+import { parseTemplate, type Template } from "../tokenizer/templates.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
 import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
@@ -38,7 +39,15 @@ const sideFiles = [
   "preprocessor_config.json",
   "generation_config.json",
   "world.json",
+  "prompt.json",
 ];
+
+/** The template a model was trained with for a role (prompt.json, written by `worldline train`), or the plain one. */
+export function promptOf(model: Pick<Model, "files" | "folder">, role: "cdm" | "cwm"): Template {
+  const text = model.files["prompt.json"];
+  const known = text === undefined ? undefined : parseJsonObject(text, join(model.folder, "prompt.json"))[role];
+  return parseTemplate(known ?? role);
+}
 
 /** How a model is loaded. */
 export interface LoadOptions {

@@ -5,7 +5,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { type Scored, Scorer } from "../models/score.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { CodeStore, Progress } from "./codes.ts";
-import type { Model } from "./model.ts";
+import { type Model, promptOf } from "./model.ts";
 import type { TripletRecord } from "./records.ts";
 
 export type Direction = "image" | "action";
@@ -65,8 +65,8 @@ export async function probe(
       const values = { source: codes.get(t.source).codes, target: codes.get(t.target).codes, action: t.action };
       const l =
         direction === "image"
-          ? layoutTemplate("cwm", values, model, { closeTarget: false, end: "none" })
-          : layoutTemplate("cdm", values, model);
+          ? layoutTemplate(promptOf(model, "cwm"), values, model, { closeTarget: false, end: "none" })
+          : layoutTemplate(promptOf(model, "cdm"), values, model);
       return { ids: l.ids, weights: lossWeights(l) };
     };
     const rows: { id: string; negative: Negative | "real"; scored: Scored }[] = [];

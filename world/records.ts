@@ -30,12 +30,15 @@ export interface AnnotatedRecord extends TripletRecord {
   readonly tokens: number;
 }
 
-/** Reads a JSON-lines file; picture paths come back usable from here. Throws a sentence naming the line that is wrong. */
-export async function readRecords<T extends PairRecord>(path: string, need: readonly (keyof T & string)[] = []): Promise<T[]> {
+/** Reads a JSON-lines file; picture paths, relative to it or to `root`, come back usable from here. Throws a sentence naming the line that is wrong. */
+export async function readRecords<T extends PairRecord>(
+  path: string,
+  need: readonly (keyof T & string)[] = [],
+  root = dirname(resolve(path)),
+): Promise<T[]> {
   const text = await readFile(path, "utf8").catch((cause: Error) => {
     throw new WorldlineError(`${path} cannot be read: ${cause.message.split(",")[0]}; check the path`);
   });
-  const base = dirname(resolve(path));
   const lines = text.split("\n");
   const records: T[] = [];
   lines.forEach((line, i) => {
@@ -48,7 +51,7 @@ export async function readRecords<T extends PairRecord>(path: string, need: read
           `${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`,
         );
     }
-    const place = (p: string) => (isAbsolute(p) ? p : join(base, p));
+    const place = (p: string) => (isAbsolute(p) ? p : join(root, p));
     records.push({ ...record, source: place(record.source), target: place(record.target) });
   });
   return records;

@@ -1,99 +1,248 @@
-// Fine-tunes a base for one role and writes the model folder: cdm (action from two pictures), cft (next picture, labelled triplets alone) and
-// cwm (labelled and synthetic triplets, recognition weights). State is kept in the folder while it trains, so a rerun goes on.
+// Fine-tunes a base for one role in a run folder: cdm (action from two pictures), cft (next picture) and cwm (next picture, recognition weights). All
+// weights are trained, or a LoRA adapter over a base that stays as it is. State is kept in the folder, so a rerun goes on; when it is done the
+// folder is the finished model's, or the adapter's in PEFT's files.
 import { createHash } from "node:crypto";
+import { readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
-import { parameters } from "../engine/module.ts";
-import { checkpointStore } from "../train/checkpoints.ts";
-import type { Example } from "../train/data.ts";
-import { type TrainOptions, type TrainRecord, train } from "../train/loop.ts";
-import { shuffled } from "../train/order.ts";
-import { cdmExamples } from "./cdm.ts";
+import { WorldlineError } from "../engine/errors.ts";
+import { parameters, setTrainable } from "../engine/module.ts";
+import { Rng } from "../engine/rng.ts";
+import type { Chameleon } from "../models/chameleon.ts";
+import { type Adapter, adapterData, createAdapter, withAdapter } from "../models/lora.ts";
+import { plainTemplate, type Template } from "../tokenizer/templates.ts";
+import { checkpointStore, clearCheckpoints, finishedState, type StoreOptions, stateFile } from "../train/checkpoints.ts";
+import {
+  type EvalRecord,
+  type RunState,
+  type TrainHooks,
+  type TrainOptions,
+  type TrainRecord,
+  type TrainResult,
+  train,
+} from "../train/loop.ts";
+import { feedOf, type OrderOptions, shuffled } from "../train/order.ts";
+import { RunFolder } from "../train/run_folder.ts";
+import { type LoraConfig, peftName, saveAdapter, writeAdapterConfig } from "../weights/adapter.ts";
+import { workerFeed } from "./batch_feed.ts";
 import type { CodeStore, Progress } from "./codes.ts";
-import { cwmExamples } from "./cwm.ts";
-import { loadModel, type Model, saveModel } from "./model.ts";
+import { type ExampleOptions, type Role, tripletSet } from "./examples.ts";
+import { type LoadOptions, loadModel, type Model, saveModel } from "./model.ts";
 import type { RecognitionOptions } from "./recognition.ts";
-import type { TripletRecord } from "./records.ts";
+import { type TripletRecord, writeText } from "./records.ts";
 
-export type Role = "cdm" | "cft" | "cwm";
+export type { Role } from "./examples.ts";
 
 export interface RoleOptions {
   readonly role: Role;
-  /** Folder of the model to start from. */
+  /** Folder or hub id of the model to start from. */
   readonly base: string;
   readonly out: string;
-  readonly labels: readonly TripletRecord[];
-  /** Triplets whose actions a CDM wrote. */
-  readonly synthetic?: readonly TripletRecord[];
-  /** How often each labelled triplet counts in an epoch beside the synthetic ones. */
-  readonly labelRepeats?: number;
+  /** Triplets, and how often each counts in an epoch. */
+  readonly data: readonly { readonly records: readonly TripletRecord[]; readonly factor: number }[];
   /** Recognition weights on the target's codes; none: plain loss. */
   readonly recognition?: RecognitionOptions;
-  readonly training: TrainOptions;
-  readonly onLog?: (r: TrainRecord) => void;
+  /** Wordings, of which one is drawn for each example; the plain template where absent. */
+  readonly templates?: readonly Template[];
+  /** Train an adapter instead of all weights. */
+  readonly lora?: LoraConfig;
+  /** How the base's matrices are held; all but f32 can only carry an adapter. */
+  readonly dtype?: LoadOptions["dtype"];
+  /** The loop's options, or what makes them from the number of examples in an epoch. */
+  readonly training: TrainOptions | ((examples: number) => TrainOptions);
+  /** Shapes of batches; one by default. */
+  readonly order?: OrderOptions;
+  /** Make batches in a worker thread; the code store must have a file. */
+  readonly worker?: boolean;
+  /** Checkpoints to keep while training, and whether they stay at the end. Default 1, and no. */
+  readonly keep?: number;
+  readonly keepAtEnd?: boolean;
+  /** Held-out loss and pictures; see world/held_out.ts. */
+  readonly evaluate?: (model: Model, codes: CodeStore, run: RunFolder) => Promise<NonNullable<TrainHooks["evaluate"]>>;
+  readonly onStart?: (start: { examples: number; options: TrainOptions; resumed: number }) => Promise<void>;
+  readonly onLog?: (r: TrainRecord, options: TrainOptions) => void;
+  readonly onEval?: (r: EvalRecord) => void;
+  readonly onSkip?: TrainHooks["onSkip"];
   readonly onEncode?: Progress;
+  readonly onNotice?: (text: string) => void;
   readonly signal?: AbortSignal;
 }
 
 export interface RoleResult {
   readonly log: readonly TrainRecord[];
+  readonly evaluations: readonly EvalRecord[];
   readonly examples: number;
   readonly steps: number;
   readonly seconds: number;
   readonly tokensPerSecond: number;
   readonly gflopPerSecond: number;
   readonly hostShare: number;
+  readonly waitingShare: number;
+  readonly skipped: number;
 }
 
-/** Trains and saves; `out` holds the finished model only when it is complete. Returns undefined if the signal stopped it (state is kept). */
+/** Trains and saves. Returns undefined if the signal stopped it (state is kept). A run that is finished already returns at once. */
 export async function trainRole(
   device: Device,
   codes: (model: Model) => Promise<CodeStore>,
   o: RoleOptions,
 ): Promise<RoleResult | undefined> {
-  const model = await loadModel(device, o.base);
-  const store = await codes(model);
-  const synthetic = o.synthetic ?? [];
-  await store.add(
-    [...o.labels, ...synthetic].flatMap((r) => [r.source, r.target]),
-    { onProgress: o.onEncode, signal: o.signal },
-  );
-  const make = (records: readonly TripletRecord[]): Example[] =>
-    o.role === "cdm" ? cdmExamples(model, store, records) : cwmExamples(model, store, records, o.recognition);
-  const labelled = make(o.labels);
-  const repeats = synthetic.length ? (o.labelRepeats ?? 1) : 1;
-  const examples = [...Array.from({ length: repeats }, () => labelled).flat(), ...make(synthetic)];
-  const { logEvery: _, saveEvery: __, evalEvery: ___, ...decisive } = o.training;
-  const state = checkpointStore(device, parameters(model.lm), o.out, {
-    run: { role: o.role, ...decisive, recognition: o.recognition ?? null, data: digestOf(examples) },
-    seed: o.training.seed,
-    maxSteps: o.training.steps,
-    examples: examples.length,
-  });
-  const result = await train(device, model.lm, shuffled(examples, o.training.seed), o.training, {
-    onLog: o.onLog,
+  const base = await loadModel(device, o.base, { dtype: o.dtype, onNotice: o.onNotice });
+  const store = await codes(base);
+  const pictures = o.data.flatMap((d) => d.records).flatMap((r) => [r.source, r.target]);
+  await store.add(pictures, { onProgress: o.onEncode, signal: o.signal });
+  const examples = exampleOptions(o, typeof o.training === "function" ? o.training(1).seed : o.training.seed);
+  const set = tripletSet(base, store, o.data, examples);
+  const count = set.entries(0).length;
+  if (count === 0) throw new WorldlineError("there are no training examples; give at least one");
+  const options = typeof o.training === "function" ? o.training(count) : o.training;
+  const { model, adapter } = await adapted(device, base, o, options.seed);
+  const identity = storeOptions(o, options, examples, store, count, adapter);
+  const run = new RunFolder(o.out);
+  const before = await finishedState<TrainRecord | EvalRecord>(o.out, identity);
+  if (before) return resultOf({ ...nothing, log: before.log.filter((r) => "loss" in r) as TrainRecord[], steps: before.step }, count);
+  const trained = adapter ? adapterMap(model.lm) : parameters(model.lm);
+  const disk = checkpointStore(device, trained, o.out, identity);
+  const feedOptions = { batch: options.batch, accumulate: options.accumulate, padId: model.config.padId };
+  const order = { ...o.order, batch: options.batch };
+  const feed =
+    o.worker && store.path !== undefined
+      ? await workerFeed({
+          cache: { path: store.path, name: store.name },
+          config: model.config,
+          names: Object.fromEntries(model.tokenizer.vocabulary),
+          tokenizer: model.files["tokenizer.json"],
+          shares: o.data.map((d) => ({ factor: d.factor, records: d.records.map((r) => byHash(r, store)) })),
+          examples,
+          order,
+          batches: feedOptions,
+        })
+      : feedOf(shuffled(set, options.seed, order), feedOptions);
+  const result = await train(device, model.lm, feed, options, {
+    onLog: (r) => {
+      run.log(r);
+      o.onLog?.(r, options);
+    },
+    onEval: (r) => {
+      run.log(r);
+      o.onEval?.(r);
+    },
+    onSkip: o.onSkip,
+    evaluate: await o.evaluate?.(model, store, run),
     signal: o.signal,
-    store: state,
+    store: {
+      async load() {
+        const state = await disk.load();
+        await run.rewind(state?.step ?? 0);
+        await o.onStart?.({ examples: count, options, resumed: state?.step ?? 0 });
+        return state;
+      },
+      async save(state) {
+        await run.flush();
+        await disk.save(state);
+      },
+    },
   });
+  await run.flush();
   if (!result.finished) return undefined;
-  const log = result.log.map((r) => JSON.stringify(r)).join("\n") + "\n";
-  await saveModel(device, { ...model, files: { ...model.files, "train_log.jsonl": log } }, o.out);
+  await publish(device, o, model, adapter);
+  const last: RunState = { step: options.steps, epoch: (options.steps * options.batch * options.accumulate) / count, log: entries(result) };
+  await writeText(join(o.out, "trainer_state.json"), `${JSON.stringify(stateFile(last, identity.run, identity), null, 1)}\n`);
+  if (!o.keepAtEnd) await clearCheckpoints(o.out);
+  return resultOf(result, count);
+}
+
+function exampleOptions(o: RoleOptions, seed: number): ExampleOptions {
+  const task = o.role === "cdm" ? "cdm" : "cwm";
+  return { role: o.role, templates: o.templates ?? [plainTemplate(task, "text_first")], recognition: o.recognition, seed };
+}
+
+/** The model with a new adapter, of which alone is trained; or the base with everything to be trained. */
+async function adapted(device: Device, base: Model, o: RoleOptions, seed: number): Promise<{ model: Model; adapter?: Adapter }> {
+  if (!o.lora) {
+    setTrainable(base.lm, true);
+    return { model: base };
+  }
+  const adapter = await createAdapter(device, base.config, { ...o.lora, base: o.base }, new Rng(seed, "adapter"));
+  const lm = withAdapter(base.lm, adapter);
+  setTrainable(lm, /\.lora_[AB]\./);
+  return { model: { ...base, lm }, adapter };
+}
+
+const adapterMap = (lm: Chameleon) => new Map([...parameters(lm)].filter(([name]) => /\.lora_[AB]\.weight$/.test(name)));
+
+/** What decides the numbers of a run; state of another one is refused. */
+function storeOptions(
+  o: RoleOptions,
+  options: TrainOptions,
+  examples: ExampleOptions,
+  store: CodeStore,
+  count: number,
+  adapter?: Adapter,
+): StoreOptions {
+  const { logEvery: _, saveEvery: __, evalEvery: ___, recompute: ____, ...decisive } = options;
+  const hash = createHash("sha256").update(store.name);
+  for (const { records, factor } of o.data) {
+    hash.update(`\n${factor}\n`);
+    for (const r of records) hash.update(JSON.stringify([store.hash(r.source), store.hash(r.target), r.action]));
+  }
+  const { role, templates, recognition } = examples;
+  const lora = o.lora && { ...o.lora, base: null };
+  const run = {
+    role,
+    ...decisive,
+    recognition: recognition ?? null,
+    templates: templates.map((t) => t.name),
+    order: o.order ?? null,
+    lora: lora ?? null,
+    dtype: o.dtype ?? "f32",
+    data: hash.digest("hex").slice(0, 16),
+  };
+  const files: Record<string, string> = adapter
+    ? { "adapter_config.json": `${JSON.stringify(writeAdapterConfig(adapter.config), null, 2)}\n` }
+    : {};
   return {
-    log: result.log,
-    examples: examples.length,
-    steps: result.steps,
-    seconds: result.seconds,
-    tokensPerSecond: result.tokens / result.seconds,
-    gflopPerSecond: result.flops / result.seconds / 1e9,
-    hostShare: result.hostSeconds / result.seconds,
+    run,
+    keep: o.keep,
+    seed: options.seed,
+    maxSteps: options.steps,
+    examples: count,
+    ...(adapter ? { weightsFile: "adapter_model.safetensors", nameOf: peftName, files } : {}),
   };
 }
 
-/** Names the data, so that state of another run is never resumed by mistake. */
-function digestOf(examples: readonly Example[]): string {
-  const hash = createHash("sha256");
-  for (const e of examples) {
-    hash.update(new Uint8Array(e.ids.buffer, e.ids.byteOffset, e.ids.byteLength));
-    hash.update(new Uint8Array(e.weights.buffer, e.weights.byteOffset, e.weights.byteLength));
-  }
-  return hash.digest("hex").slice(0, 32);
+const byHash = (r: TripletRecord, store: CodeStore) => ({ source: store.hash(r.source), target: store.hash(r.target), action: r.action });
+
+const entries = (r: TrainResult) => [...r.log, ...r.evaluations].sort((a, b) => a.step - b.step);
+
+/** Moves the finished model into the run folder, file by file, the configuration last: without it the folder is no model yet. */
+async function publish(device: Device, o: RoleOptions, model: Model, adapter: Adapter | undefined): Promise<void> {
+  const temporary = join(o.out, ".finished");
+  await rm(temporary, { recursive: true, force: true });
+  const task = o.role === "cdm" ? "cdm" : "cwm";
+  const prompt: Record<string, string> = o.templates ? { "prompt.json": `${JSON.stringify({ [task]: o.templates[0] }, null, 1)}\n` } : {};
+  if (adapter) await saveAdapter(temporary, adapter.config, await adapterData(device, adapter), { files: prompt });
+  else await saveModel(device, { ...model, files: { ...model.files, ...prompt } }, temporary);
+  const last = adapter ? "adapter_config.json" : "config.json";
+  const names = (await readdir(temporary)).filter((n) => n !== last);
+  for (const name of [...names, last]) await rename(join(temporary, name), join(o.out, name));
+  await rm(temporary, { recursive: true, force: true });
+}
+
+const nothing = { evaluations: [], seconds: 0, hostSeconds: 0, waitingSeconds: 0, skipped: 0, tokens: 0, flops: 0, finished: true };
+
+function resultOf(r: TrainResult, examples: number): RoleResult {
+  const rate = (n: number) => (r.seconds > 0 ? n / r.seconds : 0);
+  return {
+    log: r.log,
+    evaluations: r.evaluations,
+    examples,
+    steps: r.steps,
+    seconds: r.seconds,
+    tokensPerSecond: rate(r.tokens),
+    gflopPerSecond: rate(r.flops) / 1e9,
+    hostShare: rate(r.hostSeconds),
+    waitingShare: rate(r.waitingSeconds),
+    skipped: r.skipped,
+  };
 }

@@ -4,21 +4,21 @@ import type { Device } from "../engine/device.ts";
 import { type Scored, Scorer } from "../models/score.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { Template } from "../tokenizer/templates.ts";
-import type { CodeStore, Progress } from "./codes.ts";
+import type { Codes, Progress } from "./codes.ts";
 import type { Drawn } from "./cwm.ts";
-import type { Model } from "./model.ts";
+import { type Model, promptOf } from "./model.ts";
 
 /** Mean log-probability of the action for every candidate: result[request][candidate]. */
 export async function verify(
   device: Device,
   model: Model,
-  codes: CodeStore,
+  codes: Codes,
   requests: readonly { readonly source: string; readonly action: string }[],
   drawn: readonly Drawn[],
   options: { batch: number; template?: Template | string; onProgress?: Progress; signal?: AbortSignal },
 ): Promise<number[][]> {
   if (requests.length === 0) return [];
-  const groups = requests.map((r, i) => groupOf(model, codes, r, drawn[i], options.template ?? "cdm"));
+  const groups = requests.map((r, i) => groupOf(model, codes, r, drawn[i], options.template ?? promptOf(model, "cdm")));
   const count = (weights: Float32Array) => weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
   const all = groups.flatMap((g) => g.candidates);
   const scorer = await Scorer.make(device, model.lm, {
@@ -41,7 +41,7 @@ export async function verify(
 
 function groupOf(
   model: Model,
-  codes: CodeStore,
+  codes: Codes,
   request: { source: string; action: string },
   drawn: Drawn,
   template: Template | string,

@@ -137,14 +137,16 @@ async function fineTune(
 ): Promise<void> {
   const { demo } = c.preset;
   const { synthetic, weighted } = name === "cdm" ? { synthetic: false, weighted: false } : variants[name];
+  const kept = synthetic ? await readRecords<AnnotatedRecord>(run.stages.path("kept.jsonl"), ["action"]) : undefined;
   const show = c.hooks.progress(name);
   const result = await trainRole(c.device, codes, {
     role,
     base: c.base,
     out: run.stages.path("models", name),
-    labels: await triplets(run, "labels"),
-    synthetic: synthetic ? await readRecords<AnnotatedRecord>(run.stages.path("kept.jsonl"), ["action"]) : undefined,
-    labelRepeats: demo.labelRepeats,
+    data: [
+      { records: await triplets(run, "labels"), factor: kept ? demo.labelRepeats : 1 },
+      ...(kept ? [{ records: kept, factor: 1 }] : []),
+    ],
     recognition: weighted ? { epsilon: demo.epsilon, floor: 0 } : undefined,
     training: { ...training, seed: run.seed },
     signal: c.hooks.signal,
