@@ -2,14 +2,16 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { FloatDtype } from "../weights/dtypes.ts";
 import { checkWritable } from "../weights/file_source.ts";
+import { defaultGroupSize, type StoredType, storedTypes } from "../weights/stored.ts";
 import { convertModel, defaultShard } from "../world/convert.ts";
 import { folderOf } from "./shared.ts";
-import { duration, interruption, say, status } from "./terminal.ts";
+import { count, duration, interruption, say, status } from "./terminal.ts";
 
 interface Flags {
   model: string;
   out: string;
-  dtype?: string;
+  dtype?: StoredType;
+  groupSize: number;
   pictureDtype?: string;
   names: "hf" | "meta";
   adapter?: string;
@@ -26,7 +28,8 @@ export function register(program: Command): void {
     .description("write a model in another element type or name order, or with an adapter merged")
     .requiredOption("-m, --model <model>", "a folder or a hub id; Hugging Face's or Meta's tensor names")
     .requiredOption("--out <folder>", "where to write the new model folder")
-    .addOption(new Option("--dtype <type>", "element type of the language model (default: as stored)").choices(Object.keys(floats)))
+    .addOption(new Option("--dtype <type>", "element type of the language model (default: as stored)").choices(storedTypes))
+    .option("--group-size <n>", "int8 and int4: values per scale, a power of two", count(8, 65536), defaultGroupSize)
     .addOption(new Option("--picture-dtype <type>", "element type of the picture model (default: as stored)").choices(Object.keys(floats)))
     .addOption(new Option("--names <order>", "tensor names and row order").choices(["hf", "meta"]).default("hf"))
     .option("--adapter <folder>", "merge this LoRA adapter")
@@ -42,7 +45,8 @@ async function run(f: Flags): Promise<void> {
   const folder = await folderOf(f.model, signal);
   const adapter = f.adapter === undefined ? undefined : await folderOf(f.adapter, signal);
   const done = await convertModel(folder, f.out, {
-    dtype: f.dtype ? floats[f.dtype] : undefined,
+    dtype: f.dtype,
+    groupSize: f.groupSize,
     pictureDtype: f.pictureDtype ? floats[f.pictureDtype] : undefined,
     names: f.names,
     adapter,

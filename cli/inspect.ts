@@ -1,6 +1,7 @@
 // worldline inspect: what a model's files hold, what memory they need, and what they can do.
 import type { Command } from "commander";
-import { defaultGroup, type Inspection, inspect, type TensorLine } from "../world/inspect.ts";
+import { defaultGroupSize } from "../weights/stored.ts";
+import { type Inspection, inspect, type TensorLine } from "../world/inspect.ts";
 import { folderOf } from "./shared.ts";
 import { count, interruption } from "./terminal.ts";
 
@@ -17,7 +18,7 @@ export function register(program: Command): void {
     .argument("<model>", "a folder, a hub id (org/name, org/name@revision) or a .safetensors file")
     .description("tensors, sizes, dtypes, memory per dtype, and what the files can do")
     .option("--all", "a line for every tensor; else layers are taken together")
-    .option("--group-size <n>", "values per scale in int8 and int4", count(8, 65536), defaultGroup)
+    .option("--group-size <n>", "values per scale in int8 and int4", count(8, 65536), defaultGroupSize)
     .option("--json", "print everything as one JSON object")
     .action(async (name: string, f: Flags) => {
       const found = await inspect(await folderOf(name, interruption()), f.groupSize);
@@ -34,19 +35,22 @@ function report(r: Inspection, f: Flags): string[] {
     "",
     ...table(["part", "tensors", "parameters", "size", "dtypes"], r.parts.map(partCells)),
     ...memoryLines(r, f.groupSize),
-    ...Object.entries(r.metadata).map(([key, value]) => `metadata ${key}: ${value.length > 100 ? `${value.slice(0, 97)}...` : value}`),
+    ...Object.entries(r.config ? {} : r.metadata).map(
+      ([key, value]) => `metadata ${key}: ${value.length > 100 ? `${value.slice(0, 97)}...` : value}`,
+    ),
     ...(r.abilities ? ["", ...r.abilities.map((a) => `${a.ability.padEnd(14)} ${a.can ? "yes" : `no: ${a.why}`}`)] : []),
     ...r.faults.map((fault) => `note: ${fault}`),
   ];
 }
 
-function configLines({ config: c, pictures: p, generation }: Inspection): string[] {
+function configLines({ config: c, pictures: p, generation, quantization }: Inspection): string[] {
   if (!c) return [];
   const heads = `${c.heads} heads of ${c.headDim}${c.kvHeads === c.heads ? "" : ` (${c.kvHeads} for keys and values)`}`;
   const scaling = c.ropeScaling ? `, ${c.ropeScaling.type} scaling ${c.ropeScaling.factor}` : "";
   return [
     `Chameleon: ${c.layers} layers, hidden ${c.hidden}, MLP ${c.intermediate}, ${heads}, norms ${c.swinNorm ? "behind" : "before"} attention and MLP`,
     `vocabulary ${c.vocabSize}, ${c.maxPositions} positions, rope theta ${c.ropeTheta}${scaling}; bos ${c.bosId}, eos ${c.eosId}, begin and end of picture ${c.boiId}, ${c.eoiId}`,
+    ...(quantization ? [`matrices quantised: ${quantization}`] : []),
     ...(p ? [`pictures ${p.size} as ${p.codes} codes out of ${p.entries}`] : []),
     ...(generation && Object.keys(generation).length ? [`generation_config: ${JSON.stringify(generation)}`] : []),
   ];

@@ -12,10 +12,12 @@ import { Rng } from "../engine/rng.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { fileSource } from "../weights/file_source.ts";
 import { fromMeta, toMeta } from "../weights/meta_order.ts";
+import { quantizeRows, rowBytes, rowGroups } from "../weights/quantize.ts";
 import { openSafetensors, saveSafetensors, type TensorData, toFloat32, writeSafetensors } from "../weights/safetensors.ts";
 import { saveShards } from "../weights/safetensors_write.ts";
 import { bytesOf, storedTensors, type TensorStream } from "../weights/stream.ts";
 import { convertModel } from "../world/convert.ts";
+import { inspect } from "../world/inspect.ts";
 import { goldenPath, goldenTensors } from "./goldens.ts";
 import { scratchFolder, tinyConfig } from "./tiny_model.ts";
 
@@ -43,16 +45,16 @@ async function messageOf(work: Promise<unknown>): Promise<string> {
 }
 
 test("bf16 is torch's rounding bit for bit, and comes back as f32; the picture model stays as it is", async () => {
-  await convertModel(mha, at("bf16"), { dtype: "BF16" });
+  await convertModel(mha, at("bf16"), { dtype: "bf16" });
   const [ours, golden, whole] = [await contents(at("bf16")), await contents(goldenPath("tiny-mha/bf16")), await contents(mha)];
   for (const [name, value] of golden) assert.ok(ours.get(name) === value, name);
   for (const [name, value] of whole) assert.is(ours.get(name) === value, name.startsWith("model.vqmodel."), name);
   const config = JSON.parse(readFileSync(join(at("bf16"), "config.json"), "utf8")) as { torch_dtype: string };
   assert.is(config.torch_dtype, "bfloat16");
-  await convertModel(at("bf16"), at("f32"), { dtype: "F32" });
+  await convertModel(at("bf16"), at("f32"), { dtype: "f32" });
   const [back, half] = [await openCheckpoint(at("f32")), await openCheckpoint(at("bf16"))];
   for (const name of back.tensors.keys()) assert.equal(await back.readFloat32(name), await half.readFloat32(name), name);
-  await convertModel(mha, at("f16"), { dtype: "F16", pictureDtype: "BF16" });
+  await convertModel(mha, at("f16"), { dtype: "f16", pictureDtype: "BF16" });
   const mixed = await openCheckpoint(at("f16"));
   assert.is(mixed.tensors.get("lm_head.weight")?.dtype, "F16");
   assert.is(mixed.tensors.get("model.vqmodel.encoder.conv_in.weight")?.dtype, "BF16");
@@ -220,14 +222,48 @@ test("an adapter is merged as PEFT merges it, rounded once", async () => {
   }
   await golden.close();
   await merged.close();
-  await convertModel(mha, at("merged bf16"), { adapter: goldenPath("tiny-mha/lora"), dtype: "BF16" });
-  await convertModel(at("merged"), at("rounded"), { dtype: "BF16" });
+  await convertModel(mha, at("merged bf16"), { adapter: goldenPath("tiny-mha/lora"), dtype: "bf16" });
+  await convertModel(at("merged"), at("rounded"), { dtype: "bf16" });
   assert.equal(await contents(at("merged bf16")), await contents(at("rounded")));
   assert.match(
     await messageOf(convertModel(goldenPath("tiny-gqa"), at("no"), { adapter: goldenPath("tiny-mha/lora") })),
     /belongs? to another base/,
   );
   assert.not.ok(existsSync(at("no")));
+});
+
+test("quantised: the layout and numbers of the quantiser, a group cut short, merged and from Meta's order, sharded, inspected, and back to floats", async () => {
+  const scheme = { bits: 4, groupSize: 32 } as const;
+  const as = { dtype: "int4", groupSize: 32, adapter: goldenPath("tiny-mha/lora"), shardBytes: 200_000 } as const;
+  await convertModel(mha, at("int4"), as);
+  await convertModel(at("tiny-mha meta"), at("int4 of meta"), as);
+  assert.equal(await contents(at("int4")), await contents(at("int4 of meta")));
+  const [quantised, merged] = [await openCheckpoint(at("int4")), await openCheckpoint(at("merged"))];
+  for (const name of ["model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight", "lm_head.weight"]) {
+    const { shape } = merged.tensors.get(name)!;
+    const values = await merged.readFloat32(name);
+    const out = { bits: new Uint8Array(shape[0] * rowBytes(shape[1], 4)), scales: new Float32Array(shape[0] * rowGroups(shape[1], 32)) };
+    quantizeRows(values, shape[1], scheme, out);
+    assert.equal(await quantised.read(name), out.bits, name);
+    assert.equal(toFloat32(await quantised.read(`${name}.scales`), "F32"), out.scales, name);
+  }
+  await convertModel(at("int4"), at("int4 whole"), {});
+  assert.equal(await contents(at("int4 whole")), await contents(at("int4")), "only the shards change");
+  await convertModel(at("int4"), at("int4 as f32"), { dtype: "f32" });
+  const floats = await openCheckpoint(at("int4 as f32"));
+  assert.equal([...floats.tensors.keys()].sort(), [...merged.tensors.keys()].sort());
+  for (const name of floats.tensors.keys()) assert.equal(await floats.readFloat32(name), await quantised.readFloat32(name), name);
+  assert.match(
+    await messageOf(convertModel(at("int4"), at("no"), { dtype: "int8" })),
+    /is quantised already; start from the model it was made of/,
+  );
+  assert.match(await messageOf(convertModel(mha, at("no"), { dtype: "int8", names: "meta" })), /leave --names meta out/);
+  assert.match(await messageOf(convertModel(mha, at("no"), { dtype: "int8", groupSize: 12 })), /the group size is 12; a power of two/);
+  assert.not.ok(existsSync(at("no")));
+  const found = await inspect(at("int4"));
+  assert.equal([found.faults, found.quantization, found.parts[0].parameters], [[], "int4, groups of 32", 166_720]);
+  assert.equal(found.tensors.find((t) => t.name === "lm_head.weight")?.shape, [512, 64]);
+  for (const c of [quantised, merged, floats]) await c.close();
 });
 
 const main = fileURLToPath(new URL("../cli/main.ts", import.meta.url));

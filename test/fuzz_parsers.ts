@@ -19,6 +19,9 @@ export interface FuzzResult {
   readonly faults: readonly string[];
 }
 
+/** A round that takes more milliseconds counts as hanging; a file of this size is read in one or two. */
+const longest = 10_000;
+
 type Round = (rng: Rng) => Promise<"read" | "refused">;
 
 async function fuzz(name: string, count: number, seed: number, round: Round, onProgress?: (done: number) => void): Promise<FuzzResult> {
@@ -38,7 +41,9 @@ async function fuzz(name: string, count: number, seed: number, round: Round, onP
         `${name}, seed ${seed}, round ${i}: ${String(error instanceof Error ? (error.stack ?? error.message) : error).slice(0, 600)}`,
       );
     }
-    slowest = Math.max(slowest, performance.now() - begin);
+    const took = performance.now() - begin;
+    slowest = Math.max(slowest, took);
+    if (took > longest) faults.push(`${name}, seed ${seed}, round ${i}: ${took.toFixed(0)} ms`);
     if (i % 64 === 0) most = Math.max(most, memory() - before);
     onProgress?.(i + 1);
   }
@@ -180,7 +185,7 @@ function mutateJson(value: unknown, rng: Rng): unknown {
     const list = Array.isArray(holder);
     const old = (holder as Record<string, unknown>)[key];
     const kind = rng.int(7);
-    if (kind <= 1) set(holder, key, strange[rng.int(strange.length)]);
+    if (kind <= 1) set(holder, key, structuredClone(strange[rng.int(strange.length)]));
     else if (kind === 2) {
       if (list) holder.splice(Number(key), 1);
       else delete (holder as Record<string, unknown>)[key];

@@ -23,9 +23,9 @@ import {
 import { openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { parseConfig } from "../weights/names.ts";
 import { dequantizeRows, quantizeRows, rowBytes, rowGroups } from "../weights/quantize.ts";
-import { saveQuantized } from "../weights/quantized_folder.ts";
 import { fromFloat32, toIntegers } from "../weights/safetensors.ts";
 import { type StoredAs, type StoredType, storedTypes } from "../weights/stored.ts";
+import { convertModel } from "../world/convert.ts";
 import { type LoadOptions, loadLanguageModel } from "../world/model.ts";
 import { floats, goldenPath, goldenTensors } from "./goldens.ts";
 import { messageOf, scratchFolder } from "./tiny_model.ts";
@@ -219,7 +219,7 @@ for (const dtype of ["int8", "int4"] as const) {
       const { ids } = await question(name);
       const source = await openCheckpoint(goldenPath(name));
       const to = join(folder, `${name}-${dtype}`);
-      await saveQuantized(source, to, as);
+      await convertModel(source.name, to, as);
       const direct = await load(goldenPath(name), as);
       const again = await load(to, {});
       for (const [path, t] of parameters(direct.model)) {
@@ -310,7 +310,7 @@ test("what cannot be stored is said: group sizes, values beyond f16, a damaged f
     await messageOf(() => loadLanguageModel(without, goldenPath("tiny-mha"), { dtype: "f16" })),
     /this adapter has no f16 \(shader-f16\); choose --dtype bf16/,
   );
-  await saveQuantized(source, join(folder, "int4"), { dtype: "int4", groupSize: 32 });
+  await convertModel(source.name, join(folder, "int4"), { dtype: "int4", groupSize: 32 });
   await source.close();
   const path = join(folder, "int4", "model.safetensors");
   const file = readFileSync(path);

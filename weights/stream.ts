@@ -3,8 +3,10 @@
 
 import { WorldlineError } from "../engine/errors.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { byteLength, type Dtype, type FloatDtype, fromFloat32, toFloat32 } from "./dtypes.ts";
+import { byteLength, type Dtype, dtypeBytes, type FloatDtype, fromFloat32, toFloat32 } from "./dtypes.ts";
+import type { Scheme } from "./quantize.ts";
 import type { TensorData } from "./safetensors.ts";
+import { quantizedIn, quantizedTensors, type RowSource, readQuantized } from "./stored.ts";
 
 /** A tensor whose bytes come in pieces of whole elements. */
 export interface TensorStream {
@@ -28,6 +30,25 @@ export function storedTensors(checkpoint: Checkpoint): TensorStream[] {
       for (let at = 0; at < bytes; at += pieceBytes) yield checkpoint.readRange(name, at, Math.min(bytes, at + pieceBytes));
     },
   }));
+}
+
+/** The tensors of a checkpoint with quantised matrices as the numbers they stand for. */
+export function plainTensors(checkpoint: Checkpoint): TensorStream[] {
+  const quantised = new Map([...checkpoint.tensors.keys()].map((name) => [name, quantizedIn(checkpoint, name)]));
+  const scales = new Set([...quantised].filter(([, found]) => found).map(([name]) => `${name}.scales`));
+  return storedTensors(checkpoint).flatMap((t) => {
+    const found = quantised.get(t.name);
+    if (!found) return scales.has(t.name) ? [] : [t];
+    const [rows] = t.shape;
+    const step = Math.max(1, Math.floor(pieceBytes / (4 * found.columns)));
+    const pieces = async function* () {
+      for (let row = 0; row < rows; row += step) {
+        const values = await readQuantized(checkpoint, t.name, row, Math.min(step, rows - row));
+        yield new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      }
+    };
+    return [{ name: t.name, dtype: "F32" as const, shape: [rows, found.columns], pieces }];
+  });
 }
 
 /** All bytes of a tensor. */
@@ -66,6 +87,39 @@ export function asFloat(t: TensorStream, dtype: FloatDtype): TensorStream {
     dtype,
     pieces: async function* () {
       for await (const piece of t.pieces()) yield fromFloat32(toFloat32(piece, t.dtype), dtype);
+    },
+  };
+}
+
+/** A matrix as its bits and scales in a quantised folder (stored.ts). */
+export function asQuantized(t: TensorStream, scheme: Scheme): TensorStream[] {
+  return quantizedTensors(() => rowsOf(t, t.shape[1]), t.name, t.shape, scheme);
+}
+
+/** A matrix by rows, which must be asked for in order. */
+function rowsOf(t: TensorStream, columns: number): RowSource {
+  const pieces = t.pieces()[Symbol.asyncIterator]();
+  let rest = new Uint8Array(0);
+  return {
+    dtype: t.dtype,
+    read: async (_, count) => {
+      const needed = count * columns * dtypeBytes[t.dtype];
+      const parts: Uint8Array[] = [rest];
+      let have = rest.byteLength;
+      while (have < needed) {
+        const next = await pieces.next();
+        if (next.done) throw new WorldlineError(`${t.name}: the data ended before its last row`);
+        parts.push(next.value);
+        have += next.value.byteLength;
+      }
+      const all = new Uint8Array(have);
+      let at = 0;
+      for (const part of parts) {
+        all.set(part, at);
+        at += part.byteLength;
+      }
+      rest = all.slice(needed);
+      return all.subarray(0, needed);
     },
   };
 }

@@ -10,11 +10,14 @@ import { byteLength, type FloatDtype, toFloat32 } from "../weights/dtypes.ts";
 import { fromMeta, isMetaOrder, toMeta } from "../weights/meta_order.ts";
 import { parseConfig, vocabularyFromTokenizer } from "../weights/names.ts";
 import { parseJsonObject } from "../weights/source.ts";
-import { asFloat, changed, storedTensors, type TensorStream, tensorData } from "../weights/stream.ts";
+import { defaultGroupSize, isMatrix, quantizationMetadata, quantizationOf, type StoredType, schemeOf } from "../weights/stored.ts";
+import { asFloat, asQuantized, changed, plainTensors, storedTensors, type TensorStream, tensorData } from "../weights/stream.ts";
 
 export interface ConvertOptions {
-  /** Element type of the language model's floats; default: as stored. */
-  readonly dtype?: FloatDtype;
+  /** Type of the language model's matrices, and where it is a float of its other tensors too; default: as stored. */
+  readonly dtype?: StoredType;
+  /** Values that share a scale in int8 and int4. */
+  readonly groupSize?: number;
   /** The picture model's; default: as stored, because its codes flip easily in half precision. */
   readonly pictureDtype?: FloatDtype;
   /** Names and row order; default "hf". Files of both orders are read. */
@@ -43,7 +46,7 @@ export async function convertModel(folder: string, out: string, o: ConvertOption
   const checkpoint = await openCheckpoint(folder);
   const adapter = o.adapter === undefined ? undefined : await openAdapter(o.adapter);
   try {
-    const { tensors, merged } = await steps(folder, checkpoint, adapter, o);
+    const { tensors, merged, metadata } = await steps(folder, checkpoint, adapter, o);
     const total = tensors.reduce((sum, t) => sum + (byteLength(t.shape, t.dtype) ?? 0), 0);
     let done = 0;
     const count = (bytes: number) => o.onProgress?.((done += bytes), total);
@@ -52,7 +55,7 @@ export async function convertModel(folder: string, out: string, o: ConvertOption
       tensors: tensors.map((t) => tensorData(t, count)),
       files: await sideFiles(folder),
     };
-    await saveCheckpoint(out, content, { overwrite: o.overwrite, shardBytes: o.shardBytes ?? defaultShard });
+    await saveCheckpoint(out, content, { overwrite: o.overwrite, shardBytes: o.shardBytes ?? defaultShard, metadata });
     return { tensors: tensors.length, bytes: total, merged };
   } finally {
     await checkpoint.close();
@@ -60,28 +63,40 @@ export async function convertModel(folder: string, out: string, o: ConvertOption
   }
 }
 
+interface Steps {
+  readonly tensors: TensorStream[];
+  readonly merged: number;
+  readonly metadata?: Record<string, string>;
+}
+
+const floats: Partial<Record<StoredType, FloatDtype>> = { f32: "F32", bf16: "BF16", f16: "F16" };
+
 /** The tensors to be written, each as a chain of steps over what is stored. */
-async function steps(
-  folder: string,
-  checkpoint: Checkpoint,
-  adapter: AdapterFile | undefined,
-  o: ConvertOptions,
-): Promise<{ tensors: TensorStream[]; merged: number }> {
+async function steps(folder: string, checkpoint: Checkpoint, adapter: AdapterFile | undefined, o: ConvertOptions): Promise<Steps> {
   const names = checkpoint.config.vocabulary_map ? undefined : await tokenizerNames(folder);
   const config = parseConfig(checkpoint.config, join(folder, "config.json"), names);
-  let tensors = storedTensors(checkpoint);
+  const quantised = quantizationOf(checkpoint.metadata, folder) !== undefined;
+  const scheme = schemeOf({ dtype: o.dtype ?? "f32", groupSize: o.groupSize ?? defaultGroupSize });
+  if (quantised && !o.dtype && !adapter && o.names !== "meta")
+    return { tensors: storedTensors(checkpoint), merged: 0, metadata: checkpoint.metadata };
+  if (quantised && !(o.dtype && floats[o.dtype]))
+    throw new WorldlineError(`${folder} is quantised already; start from the model it was made of, or give --dtype f32, bf16 or f16`);
+  if (scheme && o.names === "meta") throw new WorldlineError("quantised folders have Hugging Face's names; leave --names meta out");
+  let tensors = plainTensors(checkpoint);
   if (isMetaOrder(checkpoint)) tensors = fromMeta(tensors, config);
   const storedAs = new Map(tensors.map((t) => [t.name, t.dtype]));
   const merged = adapter ? checkAdapter(adapter, tensors) : [];
   if (adapter) tensors = tensors.map((t) => (merged.includes(t.name) ? withAdapter(t, adapter) : t));
-  tensors = tensors.map((t) => {
-    const stored = storedAs.get(t.name)!;
-    const own = isFloat(stored) ? stored : undefined;
-    const wanted = (isPicture(t.name) ? o.pictureDtype : o.dtype) ?? own;
-    return wanted ? asFloat(t, wanted) : t;
+  const columns = new Map(tensors.filter((t) => isMatrix(t.name)).map((t) => [t.name, t.shape[1]]));
+  tensors = tensors.flatMap((t) => {
+    if (scheme && isMatrix(t.name)) return asQuantized(t, scheme);
+    const own = storedAs.get(t.name)!;
+    const wanted = (isPicture(t.name) ? o.pictureDtype : o.dtype && floats[o.dtype]) ?? (isFloat(own) ? own : undefined);
+    return [wanted ? asFloat(t, wanted) : t];
   });
   if (o.names === "meta") tensors = await toMeta(tensors, config);
-  return { tensors, merged: merged.length };
+  if (!scheme) return { tensors, merged: merged.length };
+  return { tensors, merged: merged.length, metadata: { format: "worldline", ...quantizationMetadata(scheme, columns) } };
 }
 
 const isFloat = (dtype: string): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
@@ -115,7 +130,7 @@ async function tokenizerNames(folder: string): Promise<Record<string, number> | 
 
 /** config.json as it stands, with the element type of most of the language model. */
 function configFor(config: Record<string, unknown>, tensors: readonly TensorStream[]): Record<string, unknown> {
-  const dtype = tensors.find((t) => /embed/.test(t.name) && !isPicture(t.name))?.dtype;
+  const dtype = tensors.find((t) => /embed|norm/.test(t.name) && !isPicture(t.name) && isFloat(t.dtype))?.dtype;
   const name = dtype && isFloat(dtype) ? { F32: "float32", F16: "float16", BF16: "bfloat16" }[dtype] : undefined;
   if (!name) return config;
   return config.dtype !== undefined && config.torch_dtype === undefined ? { ...config, dtype: name } : { ...config, torch_dtype: name };

@@ -4,7 +4,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
-import { chameleonSpecs } from "../models/chameleon.ts";
+import { chameleonSpecs, weightBytes } from "../models/chameleon.ts";
 import { vqTensorSpecs } from "../models/vqgan_tensors.ts";
 import { parsePixelConfig } from "../tokenizer/pixels.ts";
 import { parseTokenizer } from "../tokenizer/text.ts";
@@ -15,6 +15,7 @@ import { parseGenerationConfig } from "../weights/generation.ts";
 import { type ChameleonConfig, checkVocabulary, hasVqDecoder, parseConfig, vqPrefix } from "../weights/names.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
 import { readJsonObject, type SourceFolder } from "../weights/source.ts";
+import { defaultGroupSize, quantizationOf, quantizedIn, storedTypes } from "../weights/stored.ts";
 
 export interface TensorLine {
   readonly name: string;
@@ -22,6 +23,8 @@ export interface TensorLine {
   readonly shape: readonly number[];
   readonly bytes: number;
   readonly file: string;
+  /** Numbers that the tensor stands for: none for the scales of a quantised matrix. */
+  readonly values: number;
 }
 
 /** One part of a model: how many tensors and values, and their storage. */
@@ -55,6 +58,8 @@ export interface Inspection {
   readonly tensors: readonly TensorLine[];
   readonly parts: readonly Part[];
   readonly metadata: Readonly<Record<string, string>>;
+  /** The scheme of a quantised folder. */
+  readonly quantization?: string;
   readonly config?: Omit<ChameleonConfig, "vocabularyMap">;
   readonly pictures?: { readonly size: string; readonly codes: number; readonly entries: number };
   readonly generation?: Readonly<Record<string, unknown>>;
@@ -66,14 +71,11 @@ export interface Inspection {
   readonly faults: readonly string[];
 }
 
-/** Values that share a scale in int8 and int4 storage. */
-export const defaultGroup = 64;
-
 /**
  * Inspects a model folder, or a lone .safetensors file. Throws where nothing can be read; what can be read but does not fit together is listed
  * in `faults`.
  */
-export async function inspect(path: string, group = defaultGroup): Promise<Inspection> {
+export async function inspect(path: string, group = defaultGroupSize): Promise<Inspection> {
   const isFile = path.endsWith(".safetensors") && (await stat(path).catch(() => null))?.isFile();
   if (isFile) return inspectFile(path, path.split("/").at(-1)!);
   const folder = await fileFolder(path);
@@ -92,26 +94,28 @@ async function inspectFile(path: string, name: string): Promise<Inspection> {
   const file = await openSafetensors(await fileSource(path), path);
   await file.close();
   const tensors = [...file.tensors.values()].map((t) => ({ ...t, bytes: t.end - t.begin, file: path }));
-  const lines = tensors.map(({ name, dtype, shape, bytes, file }) => ({ name, dtype, shape, bytes, file }));
+  const lines = tensors.map(({ name, dtype, shape, bytes, file }) => ({ name, dtype, shape, bytes, file, values: valuesOf(shape) }));
   return { name, kind: "tensors", tensors: lines, parts: [partOf("all", lines)], metadata: file.metadata, faults: [] };
 }
 
 async function inspectModel(folder: SourceFolder, checkpoint: Checkpoint, group: number): Promise<Inspection> {
   const faults: string[] = [];
-  const tensors = [...checkpoint.tensors.values()].map((t) => ({ ...t, bytes: valuesOf(t.shape) * dtypeBytes[t.dtype] }));
+  const tensors = linesOf(checkpoint);
   const side = await sideFiles(folder, faults);
   const config = parseConfig(checkpoint.config, `${folder.name}/config.json`, side.tokenizer?.vocabulary);
   if (side.tokenizer) note(faults, () => checkVocabulary(config, side.tokenizer!.vocabulary, `${folder.name}/tokenizer.json`));
-  faults.push(...misfits(checkpoint, config));
+  faults.push(...misfits(checkpoint, config, tensors));
   const { vocabularyMap: _, ...shown } = config;
   const { vq } = config;
+  const scheme = quantizationOf(checkpoint.metadata, folder.name);
   const step = vq ? 2 ** (vq.channelMultiplier.length - 1) : 1;
   return {
     name: folder.name,
     kind: "model",
     tensors,
     parts: partsOf(tensors, vqPrefix(checkpoint)),
-    metadata: {},
+    metadata: checkpoint.metadata,
+    ...(scheme ? { quantization: `int${scheme.bits}, groups of ${scheme.groupSize}` } : {}),
     config: shown,
     ...(vq ? { pictures: { size: `${vq.resolution} x ${vq.resolution}`, codes: (vq.resolution / step) ** 2, entries: vq.codes } } : {}),
     ...(side.generation ? { generation: side.generation } : {}),
@@ -120,6 +124,21 @@ async function inspectModel(folder: SourceFolder, checkpoint: Checkpoint, group:
     abilities: abilitiesOf(checkpoint, config, side),
     faults,
   };
+}
+
+/** Every tensor; a quantised matrix under the scheme's name. */
+function linesOf(checkpoint: Checkpoint): TensorLine[] {
+  return [...checkpoint.tensors.values()].map((t) => {
+    const bytes = valuesOf(t.shape) * dtypeBytes[t.dtype];
+    const found = quantizedIn(checkpoint, t.name);
+    if (!found) return { ...t, bytes, values: isScales(checkpoint, t.name) ? 0 : valuesOf(t.shape) };
+    return { ...t, dtype: `int${found.scheme.bits}`, shape: [t.shape[0], found.columns], bytes, values: t.shape[0] * found.columns };
+  });
+}
+
+function isScales(checkpoint: Checkpoint, name: string): boolean {
+  const matrix = name.replace(/\.scales$/, "");
+  return matrix !== name && checkpoint.has(matrix) && quantizedIn(checkpoint, matrix) !== undefined;
 }
 
 interface SideFiles {
@@ -160,20 +179,23 @@ function note(faults: string[], check: () => void): void {
 }
 
 /** Tensors that the configuration needs and the files lack or have in another shape, and tensors that nobody needs. */
-function misfits(checkpoint: Checkpoint, config: ChameleonConfig): string[] {
+function misfits(checkpoint: Checkpoint, config: ChameleonConfig, tensors: readonly TensorLine[]): string[] {
   const faults: string[] = [];
   const prefix = vqPrefix(checkpoint);
   const picture = config.vq && prefix !== null ? vqTensorSpecs(config.vq, hasVqDecoder(checkpoint)) : [];
   const specs = [...chameleonSpecs(config), ...picture.map((s) => ({ ...s, name: prefix + s.name }))];
   const known = new Set(specs.map((s) => s.name));
+  const held = new Map(tensors.map((t) => [t.name, t.shape]));
   const lacking = specs.filter((s) => !checkpoint.has(s.name)).map((s) => s.name);
   if (lacking.length) faults.push(`${lacking.length} tensors are missing: ${few(lacking)}; the checkpoint is not whole`);
   const wrong = specs.flatMap((s) => {
-    const shape = checkpoint.tensors.get(s.name)?.shape;
+    const shape = held.get(s.name);
     return shape && shape.join() !== s.shape.join() ? [`${s.name} is [${shape.join(", ")}], [${s.shape.join(", ")}] is needed`] : [];
   });
   if (wrong.length) faults.push(`${wrong.length} tensors do not fit config.json: ${few(wrong)}`);
-  const extra = [...checkpoint.tensors.keys()].filter((name) => !known.has(name) && !/post_quant_conv/.test(name));
+  const extra = [...checkpoint.tensors.keys()].filter(
+    (name) => !known.has(name) && !/post_quant_conv/.test(name) && !isScales(checkpoint, name),
+  );
   if (extra.length) faults.push(`${extra.length} tensors belong to no part of a Chameleon model: ${few(extra)}; they are left unread`);
   return faults;
 }
@@ -197,32 +219,17 @@ function partsOf(tensors: readonly TensorLine[], prefix: string | null): Part[] 
 
 function partOf(part: string, tensors: readonly TensorLine[]): Part {
   const dtypes: Record<string, number> = {};
-  for (const t of tensors) dtypes[t.dtype] = (dtypes[t.dtype] ?? 0) + valuesOf(t.shape);
+  for (const t of tensors) if (t.values > 0) dtypes[t.dtype] = (dtypes[t.dtype] ?? 0) + t.values;
   const sum = (of: (t: TensorLine) => number) => tensors.reduce((total, t) => total + of(t), 0);
-  return { part, tensors: tensors.length, parameters: sum((t) => valuesOf(t.shape)), bytes: sum((t) => t.bytes), dtypes };
+  return { part, tensors: tensors.length, parameters: sum((t) => t.values), bytes: sum((t) => t.bytes), dtypes };
 }
 
 function memoryOf(checkpoint: Checkpoint, config: ChameleonConfig, group: number): Memory[] {
   const prefix = vqPrefix(checkpoint);
   const picture = config.vq && prefix !== null ? vqTensorSpecs(config.vq, hasVqDecoder(checkpoint)) : [];
   const pictureModel = picture.reduce((sum, s) => sum + 4 * valuesOf(s.held), 0);
-  const matrix = (rows: number, columns: number, bits: number) => {
-    if (bits > 8) return (rows * columns * bits) / 8;
-    return rows * (Math.ceil((columns * bits) / 32) * 4 + Math.ceil(columns / group) * 4);
-  };
-  return (
-    [
-      ["f32", 32],
-      ["bf16", 16],
-      ["f16", 16],
-      ["int8", 8],
-      ["int4", 4],
-    ] as const
-  ).map(([dtype, bits]) => {
-    const languageModel = chameleonSpecs(config).reduce((sum, { name, shape }) => {
-      const plain = shape.length !== 2 || name.includes("norm");
-      return sum + (plain ? 4 * valuesOf(shape) : matrix(shape[0], shape[1], bits));
-    }, 0);
+  return storedTypes.map((dtype) => {
+    const languageModel = weightBytes(config, { dtype, groupSize: group });
     return { dtype, languageModel, pictureModel, total: languageModel + pictureModel };
   });
 }
