@@ -1,55 +1,220 @@
-// worldline eval: judges predictions for tabletop records with the world's exact oracle.
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+// worldline eval: pictures of any systems, or actions said by any, against the targets of AURORA-Bench or of a file of records.
+import { stat } from "node:fs/promises";
+import { extname, join } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
-import { parseJsonObject } from "../weights/source.ts";
-import { readPredictions } from "../world/predictions.ts";
-import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
-import { systemRates, verdictOn } from "../world/tabletop/evaluate.ts";
-import { makeWorld, type Tabletop } from "../world/tabletop/world.ts";
+import { type Picture, resizePicture } from "../tokenizer/pixels.ts";
+import { corpusBleu, measureActions } from "../world/action_bench.ts";
+import { readAurora } from "../world/aurora.ts";
+import {
+  type BenchSystem,
+  copySystem,
+  folderSystem,
+  measureSystems,
+  type PictureMetric,
+  pixelMetrics,
+  type Sample,
+} from "../world/bench.ts";
+import { benchHtml, comparisonRow, type ExampleRow, metricNames, paperRows } from "../world/bench_report.ts";
+import { aligned, type Results, rowsOfMetric, summarise, valuesOf } from "../world/bench_results.ts";
+import { defaultJudge, Judge, judgeCost } from "../world/judge.ts";
+import { tokenAgreement } from "../world/metrics/index.ts";
+import { readPicture } from "../world/pictures.ts";
+import { type AnnotatedRecord, readRecords, type TripletRecord, writeText } from "../world/records.ts";
+import { pngDataUrl } from "../world/sheets.ts";
+import { countsLine } from "./aurora.ts";
 import { open } from "./shared.ts";
-import { say } from "./terminal.ts";
+import { count, interruption, number, progress, say } from "./terminal.ts";
+import { versions } from "./versions.ts";
+
+interface Flags {
+  data: string;
+  system: string[];
+  actions: string[];
+  out: string;
+  model?: string;
+  judge?: string;
+  judgeModel?: string;
+  judgeRate: number;
+  judgeCache?: string;
+  judgePrice: string;
+  limit?: number;
+}
+
+const list = (value: string, before: string[]) => [...before, value];
 
 /** Adds the command. */
 export function register(program: Command): void {
   program
     .command("eval")
-    .description("judge predictions on tabletop records with the world's oracle: edit done, and nothing else changed")
-    .requiredOption("--model <model>", "the model whose picture tokenizer decodes the predictions")
-    .requiredOption("--data <file>", "the records that were predicted")
-    .requiredOption("--predictions <file>", "what `worldline edit --data` wrote")
-    .option("--out <file>", "write the rates as JSON")
-    .action(async (f: { model: string; data: string; predictions: string; out?: string }) => {
-      const records = await readRecords<TripletRecord>(f.data, ["action", "meta"]);
-      const predictions = new Map((await readPredictions(f.predictions)).map((p) => [p.id, p]));
-      const s = await open(f.model);
-      const world = await worldOf(s.model.folder);
-      const all = [];
-      const chosen = [];
-      for (const r of records) {
-        const p = predictions.get(r.id);
-        if (!p) throw new WorldlineError(`${f.predictions} has nothing for ${r.id}; predict all of ${f.data}`);
-        const verdicts = (await s.model.pictures.decode(p.candidates, p.columns)).map((picture) => verdictOn(world, r, picture));
-        all.push(verdicts);
-        chosen.push([verdicts[p.best]]);
-      }
-      const rates = { single: systemRates(records, all), best: systemRates(records, chosen) };
-      for (const [name, r] of Object.entries(rates)) {
-        const show = (key: "success" | "done" | "minimal") =>
-          `${key} ${(100 * r[key].value).toFixed(1)}% (${(100 * r[key].low).toFixed(1)} to ${(100 * r[key].high).toFixed(1)})`;
-        say(
-          `${name === "single" ? "one candidate " : "best candidate"} ${show("success")}, ${show("done")}, ${show("minimal")}, n = ${r.success.n}`,
-        );
-      }
-      if (f.out) await writeText(f.out, JSON.stringify(rates, null, 1));
-    });
+    .description("measure systems on records with targets: pictures (copying the source is always among the systems) or said actions")
+    .requiredOption("--data <path>", "the folder of AURORA-Bench, or records (JSON lines: id, source, target, action)")
+    .option("--system <name=folder>", "a system's pictures, <id>.png each; may be given several times", list, [])
+    .option("--actions <name=file>", "instead: actions a system said, as `worldline annotate` writes them; several times", list, [])
+    .requiredOption("--out <folder>", "where results.json, samples.jsonl and report.html go; a rerun goes on where it stopped")
+    .option("--model <folder>", "measure token agreement with this model's picture tokenizer, too")
+    .option("--judge <url>", "ask this OpenAI-compatible endpoint for the judge's scores (key: OPENAI_API_KEY)")
+    .option("--judge-model <name>", "the judge's model")
+    .option("--judge-rate <n>", "most requests a minute", number(0.1, 1e6), defaultJudge.perMinute)
+    .option("--judge-cache <folder>", "where answers are kept (default: <out>/judge)")
+    .option("--judge-price <in,out>", "dollars per million tokens, for the estimate", "2.5,10")
+    .option("--limit <n>", "only the first n records of each part", count(1, 1e9))
+    .action(run);
 }
 
-/** The world that a tabletop base was made for. */
-async function worldOf(folder: string): Promise<Tabletop> {
-  const text = await readFile(join(folder, "world.json"), "utf8").catch(() => {
-    throw new WorldlineError(`${folder} has no world.json; eval judges models of the tabletop world only`);
+async function run(f: Flags): Promise<void> {
+  if (f.system.length && f.actions.length)
+    throw new WorldlineError("eval measures pictures (--system) or actions (--actions); give one kind");
+  const records = await recordsOf(f.data, f.limit);
+  if (f.actions.length) return evalActions(f, records);
+  const systems = [copySystem, ...f.system.map((text) => named(text, "--system")).map(([name, folder]) => folderSystem(name, folder))];
+  const metrics: PictureMetric[] = [...pixelMetrics, ...(f.model ? [await tokenMetric(f.model)] : [])];
+  const judge = judgeOf(f, records.length * systems.length);
+  const samples = await measureSystems(records, systems, f.out, {
+    metrics,
+    judge,
+    jobs: judge ? 8 : 2,
+    signal: interruption(),
+    onProgress: progress("measuring"),
   });
-  return makeWorld(parseJsonObject(text, join(folder, "world.json")) as Partial<Tabletop>);
+  const results = summarise(
+    samples,
+    systems.map((s) => s.name),
+    records.length,
+  );
+  if (judge) {
+    const { requests, cached, inputTokens, outputTokens } = judge.judge.used;
+    say(`judge: ${requests} requests, ${cached} answers kept from before, ${inputTokens} tokens in, ${outputTokens} out`);
+  }
+  await report(f, results, samples, await examplesOf(records, systems, samples));
+}
+
+async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise<void> {
+  const systems = [];
+  for (const [name, file] of f.actions.map((text) => named(text, "--actions"))) {
+    const said = await readRecords<AnnotatedRecord>(file, ["action"]);
+    systems.push({ name, said: new Map(said.map((r) => [r.id, r.action])) });
+  }
+  const samples = await measureActions(records, systems);
+  const results = summarise(
+    samples,
+    systems.map((s) => s.name),
+    records.length,
+  );
+  await writeText(join(f.out, "samples.jsonl"), samples.map((s) => `${JSON.stringify(s)}\n`).join(""));
+  const corpus = Object.fromEntries(systems.map(({ name }) => [name, corpusBleu(samples.filter((s) => s.system === name))]));
+  await report(f, results, samples, [], corpus);
+  for (const [name, orders] of Object.entries(corpus)) say(`corpus BLEU-1 to 4 of ${name}: ${orders.map((v) => v.toFixed(3)).join(", ")}`);
+  say("paper (Table 1, order of BLEU not stated): Chameleon zero-shot 0.00, Chameleon IDM 0.20, Liquid IDM 0.21");
+}
+
+async function recordsOf(data: string, limit?: number): Promise<TripletRecord[]> {
+  const folder = (await stat(data).catch(() => undefined))?.isDirectory();
+  let records: readonly TripletRecord[];
+  if (folder || extname(data) === ".json") {
+    const set = await readAurora(data);
+    say(`${data}: ${set.records.length} usable entries; ${countsLine(set.missing, set.untargeted)}`);
+    records = set.records;
+  } else records = await readRecords<TripletRecord>(data, ["action"]);
+  const seen = new Map<string | undefined, number>();
+  const first = records.filter(({ family }) => {
+    seen.set(family, (seen.get(family) ?? 0) + 1);
+    return seen.get(family)! <= (limit ?? Number.POSITIVE_INFINITY);
+  });
+  if (first.length === 0) throw new WorldlineError(`${data} holds no usable record; check the path`);
+  return first;
+}
+
+function named(text: string, flag: string): [string, string] {
+  const at = text.indexOf("=");
+  if (at < 1 || at === text.length - 1) throw new WorldlineError(`${flag} "${text}" is not of the form name=path`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+async function tokenMetric(folder: string): Promise<PictureMetric> {
+  const { model } = await open(folder);
+  const codes = async (picture: Picture) => (await model.pictures.encode([picture]))[0].codes;
+  const known = new Map<string, Promise<Uint32Array>>();
+  return {
+    name: "tokens",
+    of: async (prediction, target, record) => {
+      const wanted = known.get(record.target) ?? codes(target);
+      known.set(record.target, wanted);
+      return tokenAgreement(await codes(prediction), await wanted);
+    },
+  };
+}
+
+function judgeOf(f: Flags, edits: number): { judge: Judge; name: string } | undefined {
+  if (!f.judge) return undefined;
+  if (!f.judgeModel) throw new WorldlineError("--judge needs --judge-model, the name of the model to ask");
+  const [input, output] = f.judgePrice.split(",").map(Number);
+  if (!(input >= 0 && output >= 0)) throw new WorldlineError(`--judge-price "${f.judgePrice}" is not two numbers parted by a comma`);
+  const cost = judgeCost(edits, defaultJudge.side, { input, output });
+  say(
+    `judge: up to ${edits} edits, about ${cost.input} tokens in and ${cost.output} out, $${cost.dollars.toFixed(2)} at --judge-price ${f.judgePrice}; --limit makes it less`,
+  );
+  const options = { ...defaultJudge, url: f.judge, model: f.judgeModel, key: process.env.OPENAI_API_KEY, perMinute: f.judgeRate };
+  return { judge: new Judge({ ...options, cache: f.judgeCache ?? join(f.out, "judge") }), name: f.judgeModel };
+}
+
+/** Two records of each part with every system's picture. */
+async function examplesOf(
+  records: readonly TripletRecord[],
+  systems: readonly BenchSystem[],
+  samples: readonly Sample[],
+): Promise<ExampleRow[]> {
+  const chosen = [...new Set(records.map((r) => r.family))].flatMap((family) => records.filter((r) => r.family === family).slice(0, 2));
+  const url = async (path: string) => pngDataUrl(small(await readPicture(path)));
+  return Promise.all(
+    chosen.map(async (record) => {
+      const drawn = systems.slice(1).flatMap((system) => {
+        const path = system.pictureOf(record);
+        return path ? [{ name: system.name, path }] : [];
+      });
+      const shown = [{ name: "source", path: record.source }, { name: "target", path: record.target }, ...drawn];
+      const note = (name: string) => {
+        const sample = samples.find((s) => s.id === record.id && s.system === (name === "source" ? "copy" : name));
+        return sample
+          ? Object.entries(valuesOf(sample))
+              .slice(0, 4)
+              .map(([metric, v]) => `${metric} ${v.toFixed(metric === "psnr" ? 1 : 2)}`)
+              .join(", ")
+          : "";
+      };
+      const pictures = await Promise.all(shown.map(async ({ name, path }) => ({ name, url: await url(path), note: note(name) })));
+      return { title: `${record.id}: ${record.action}`, pictures };
+    }),
+  );
+}
+
+function small(picture: Picture): Picture {
+  const scale = 192 / Math.max(picture.width, picture.height);
+  return scale >= 1 ? picture : resizePicture(picture, Math.round(picture.width * scale), Math.round(picture.height * scale));
+}
+
+async function report(
+  f: Flags,
+  results: Results,
+  samples: readonly Sample[],
+  examples: readonly ExampleRow[],
+  corpus?: object,
+): Promise<void> {
+  const origin = { command: `worldline ${process.argv.slice(2).join(" ")}`, data: f.data, judge: f.judgeModel ?? "none", ...versions() };
+  await writeText(
+    join(f.out, "results.json"),
+    `${JSON.stringify({ ...results, ...(corpus && { corpus_bleu: corpus }), origin }, null, 1)}\n`,
+  );
+  await writeText(join(f.out, "report.html"), benchHtml(`Evaluation on ${f.data}`, results, examples, origin));
+  const head = (metric: string) => [metricNames[metric] ?? metric, ...results.subsets, "all"];
+  for (const metric of results.metrics) {
+    say("");
+    for (const line of aligned(head(metric), rowsOfMetric(results, metric, paperRows(metric)))) say(line);
+  }
+  const tests = results.comparisons.filter((c) => c.difference.n).map(comparisonRow);
+  if (tests.length) say("");
+  if (tests.length) for (const line of aligned(["paired (Wilcoxon)", "systems", "difference", "n", "p"], tests)) say(line);
+  for (const [system, n] of Object.entries(results.absent)) if (n) say(`note: ${system} lacks ${n} predictions`);
+  for (const [system, n] of Object.entries(results.unjudged)) if (n) say(`note: ${n} edits of ${system} got no verdict; see samples.jsonl`);
+  say(`\n${join(f.out, "report.html")}: ${samples.length} samples of ${results.systems.length} systems`);
 }

@@ -10,6 +10,7 @@ import { MissingProgramError } from "./ffmpeg.ts";
 import { readResult, settingsOf, uniqueNames, type VideoResult, writeVideo } from "./frame_files.ts";
 import { type Dropped, type KeyFrameOptions, optionFault } from "./key_frames.ts";
 import { writeRecords } from "./records.ts";
+import { sideBySide } from "./side_by_side.ts";
 
 export * from "./key_frames.ts";
 export * from "./motion.ts";
@@ -91,21 +92,6 @@ function reportOf(videos: readonly string[], ends: readonly VideoEnd[]): FramesR
     black: sum((result) => result.black),
     dropped: { cut: sum((result) => result.dropped.cut), duplicate: sum((result) => result.dropped.duplicate) },
   };
-}
-
-/** Runs `work` for 0 ... count - 1, `jobs` at a time. After an error nothing new is started; it is thrown when all that ran have ended. */
-async function sideBySide(count: number, jobs: number, work: (i: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async () => {
-    try {
-      while (next < count) await work(next++);
-    } catch (error) {
-      next = count;
-      throw error;
-    }
-  };
-  for (const end of await Promise.allSettled(Array.from({ length: Math.min(count, jobs) }, worker)))
-    if (end.status === "rejected") throw end.reason;
 }
 
 async function oneVideo(

@@ -46,9 +46,15 @@ export interface Verdict {
   readonly reasoning: string;
 }
 
-/** The judge could not be asked, or did not answer in the form asked for. */
+/** The judge could not be asked; or, where `answered`, said something else twice, which concerns that one edit only. */
 export class JudgeError extends WorldlineError {
   override name = "JudgeError";
+  readonly answered: boolean;
+
+  constructor(message: string, answered = false) {
+    super(message);
+    this.answered = answered;
+  }
 }
 
 const system = `You grade edited pictures as a careful retoucher would. You see two pictures: first the original, then the result of an edit by an \
@@ -128,6 +134,7 @@ export class Judge {
     if (repaired) return repaired;
     throw new JudgeError(
       `judge: ${this.options.model} answered twice in another form than asked for: "${shortened(again)}"; try another model`,
+      true,
     );
   }
 

@@ -1,0 +1,43 @@
+// Kills a command with kill -9 at random moments and starts it again until it ends by itself, to show that what it leaves is what an undisturbed run
+// leaves. WORLDLINE_KILLS sets how many kills a test makes (5 where absent).
+import { spawn } from "node:child_process";
+import { Rng } from "../engine/rng.ts";
+
+export const kills = Number(process.env.WORLDLINE_KILLS) || 5;
+
+/** Runs a script of this repository once; kills it after `after` milliseconds of its first output where given. Resolves to whether it ended by itself. */
+export function runOnce(args: readonly string[], after?: number): Promise<{ ended: boolean; code: number | null; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ["--import", "tsx", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    let killed = false;
+    let timer: NodeJS.Timeout | undefined;
+    const hear = (text: string) => {
+      output += text;
+      timer ??=
+        after === undefined
+          ? undefined
+          : setTimeout(() => {
+              killed = true;
+              child.kill("SIGKILL");
+            }, after);
+    };
+    child.stdout.setEncoding("utf8").on("data", hear);
+    child.stderr.setEncoding("utf8").on("data", hear);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      resolve({ ended: !killed, code, output });
+    });
+  });
+}
+
+/** Kills and restarts until the command ends by itself after at least one kill; returns how often it was killed. */
+export async function killedRun(args: readonly string[], longest: number, seed: number): Promise<{ killed: number; output: string }> {
+  const rng = new Rng(seed, "kills");
+  for (let killed = 0; ; ) {
+    const { ended, code, output } = await runOnce(args, killed < kills ? longest * rng.uniform() : undefined);
+    if (!ended) killed++;
+    else if (code !== 0) throw new Error(`exit code ${code}: ${output}`);
+    else return { killed, output };
+  }
+}

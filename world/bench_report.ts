@@ -1,0 +1,110 @@
+// An evaluation as one HTML file without outside resources: a table per metric with the paper's values below ours, paired tests, and example pictures.
+import { type Comparison, type Results, rowsOfMetric } from "./bench_results.ts";
+import { type Column, escapeHtml, section, table } from "./markup.ts";
+import { paperTables, paperValue } from "./paper_tables.ts";
+import { style } from "./report_style.ts";
+
+/** How people call the metrics. */
+export const metricNames: Readonly<Record<string, string>> = {
+  l1: "L1 (less is better)",
+  psnr: "PSNR in dB",
+  ssim: "SSIM",
+  tokens: "Token agreement",
+  clip_i: "CLIP-I",
+  clip_t: "CLIP-T",
+  dino: "DINO",
+  judge: "Judge: lower of the two scores, 0 to 10",
+  judge_success: "Judge: editing success",
+  judge_minimal: "Judge: minimal editing",
+  rouge1: "ROUGE-1",
+  rougeL: "ROUGE-L",
+  bleu1: "BLEU-1 of sentences",
+  bleu2: "BLEU-2 of sentences",
+  bleu3: "BLEU-3 of sentences",
+  bleu4: "BLEU-4 of sentences",
+  exact: "Exact match",
+  bert_score: "BERTScore",
+};
+
+/** Where a run came from, shown at the end: name and value. */
+export type Origin = Readonly<Record<string, string>>;
+
+/** Example rows: pictures as data URLs under the names of what they show. */
+export interface ExampleRow {
+  readonly title: string;
+  readonly pictures: readonly { readonly name: string; readonly url: string; readonly note: string }[];
+}
+
+/** The paper's rows for a metric. */
+export function paperRows(metric: string) {
+  const paper = paperTables[metric];
+  return (paper?.rows ?? []).map((row) => ({ name: `paper: ${row.system}`, at: (part: string) => paperValue(row, part) }));
+}
+
+/** A comparison's difference and p as cells. */
+export function comparisonRow({ metric, first, second, difference, p }: Comparison): string[] {
+  const sign = difference.mean >= 0 ? "+" : "";
+  return [
+    metric,
+    `${first} - ${second}`,
+    `${sign}${difference.mean.toFixed(4)} ± ${difference.se.toFixed(4)}`,
+    String(difference.n),
+    p < 1e-4 ? "< 0.0001" : p.toFixed(4),
+  ];
+}
+
+/** The page. */
+export function benchHtml(title: string, results: Results, examples: readonly ExampleRow[], origin: Origin): string {
+  const columns = (first: string): Column[] => [
+    { title: first },
+    ...[...results.subsets, "all"].map((name) => ({ title: name, number: true })),
+  ];
+  const tables = results.metrics.map((metric) => {
+    const paper = paperTables[metric];
+    const caption = `${metricNames[metric] ?? metric}: mean ± standard error${paper ? `; the paper's ${paper.table} below` : ""}`;
+    const rows = rowsOfMetric(results, metric, paperRows(metric)).map((cells) => cells.map(escapeHtml));
+    return table(caption, columns("system"), rows);
+  });
+  const tests = table(
+    "Differences over the records that both systems have; Wilcoxon's signed-rank test, two-sided, not corrected for their number",
+    [
+      { title: "metric" },
+      { title: "systems" },
+      { title: "difference", number: true },
+      { title: "n", number: true },
+      { title: "p", number: true },
+    ],
+    results.comparisons.filter((c) => c.difference.n).map((c) => comparisonRow(c).map(escapeHtml)),
+  );
+  const grid = examples.map(({ title: words, pictures }) => {
+    const cells = pictures.map(
+      ({ name, url, note }) =>
+        `<figure><img src="${escapeHtml(url)}" alt="${escapeHtml(`${name}: ${words}`)}" loading="lazy"><figcaption>${escapeHtml(name)}<br>${escapeHtml(note)}</figcaption></figure>`,
+    );
+    return `<h3>${escapeHtml(words)}</h3><div class="shots">${cells.join("")}</div>`;
+  });
+  const facts = table(
+    "How it was made",
+    [{ title: "what" }, { title: "value" }],
+    Object.entries(origin).map((cells) => cells.map(escapeHtml)),
+  );
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${style}
+.shots { display: flex; flex-wrap: wrap; gap: .75rem; } .shots figure { margin: 0; width: 11rem; } .shots img { width: 100%; image-rendering: auto; display: block; }
+</style>
+</head>
+<body><main>
+<h1>${escapeHtml(title)}</h1>
+${section("Results", "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not.", ...tables)}
+${section("Paired tests", "", tests)}
+${section("Examples", "", ...grid)}
+${section("Run", "", facts)}
+</main></body>
+</html>
+`;
+}
