@@ -11,7 +11,7 @@ import type { Progress } from "./codes.ts";
 import { type Judge, JudgeError, type Verdict } from "./judge.ts";
 import { l1, psnr, ssim } from "./metrics/index.ts";
 import { decodePicture } from "./pictures.ts";
-import { type TripletRecord, writeText } from "./records.ts";
+import { clearLeftovers, type TripletRecord, writeText } from "./records.ts";
 import { sideBySide } from "./side_by_side.ts";
 
 /** A system under test: where its picture for a record is; undefined where it made none. */
@@ -79,6 +79,7 @@ export async function measureSystems(
   const twice = systems.find((s, i) => systems.findIndex((o) => o.name === s.name) !== i);
   if (twice) throw new WorldlineError(`eval: two systems are called ${twice.name}; give each its own name`);
   await mkdir(out, { recursive: true });
+  await clearLeftovers(out);
   const final = join(out, "samples.jsonl");
   const partial = join(out, "samples.partial.jsonl");
   const before = new Map([...(await readSamples(final)), ...(await readSamples(partial))].map((s) => [s.key, s]));
