@@ -33,7 +33,7 @@ export function register(program: Command): void {
 
 async function run(f: Flags): Promise<void> {
   await checkWritable(f.out);
-  const records = await readRecords<AnnotatedRecord>(f.in, ["action", "logprob", "mean_logprob"]);
+  const records = await readRecords<AnnotatedRecord>(f.in, ["action", f.by === "sum" ? "logprob" : "mean_logprob"]);
   const keep = f.keep ?? (f.topK === undefined && f.threshold === undefined ? 0.4 : undefined);
   const options: FilterOptions = { keep, top: f.topK, threshold: f.threshold, by: f.by, classOf: classReader(f.byClass, f.in) };
   const kept = filterRecords(records, options);

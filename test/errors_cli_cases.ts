@@ -232,7 +232,7 @@ export const cases: Case[] = [
   {
     name: "filter into a folder that is a file",
     args: ["filter", "--in", "one.jsonl", "--out", "file/kept.jsonl"],
-    want: "file/kept.jsonl: not written, a part of the path is a file, not a folder; check the path",
+    want: "file/kept.jsonl: it could not be written, a part of the path is a file, not a folder; check the path",
   },
   {
     name: "filter onto a folder",
