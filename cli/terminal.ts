@@ -26,19 +26,15 @@ export function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** A progress callback under a label, with the time left as the pace since its first call lets expect. */
+/** A progress callback under a label, with the time left from its second call on: what was done before the first may be an earlier run's work. */
 export function progress(label: string): Progress {
-  let begin = performance.now();
-  let from: number | undefined;
+  let first: { done: number; at: number } | undefined;
   return (done, total, note = "") => {
-    // Work that was resumed starts with what an earlier run did, which took this run no time.
-    if (from === undefined && done > total / 20) [from, begin] = [done, performance.now()];
-    from ??= 0;
-    const seconds = (performance.now() - begin) / 1000;
-    const left = done > from ? (seconds / (done - from)) * (total - done) : 0;
-    status(
-      `${label} ${done}/${total}${note && `, ${note}`}${seconds > 2 && done > from && done < total ? `, ${duration(left)} left` : ""}`,
-    );
+    const now = performance.now();
+    first ??= { done, at: now };
+    const left = ((now - first.at) / 1000 / (done - first.done)) * (total - done);
+    const shown = done > first.done && done < total && left > 2 ? `, ${duration(left)} left` : "";
+    status(`${label} ${done}/${total}${note && `, ${note}`}${shown}`);
   };
 }
 
