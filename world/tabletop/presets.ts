@@ -43,7 +43,7 @@ const defaultDemo: DemoSettings = {
   keep: 0.4,
   labelRepeats: 2,
   epsilon: 0.8,
-  temperature: 0.7,
+  temperature: 0.8,
   candidates: 8,
   seeds: [0],
   ablations: true,
