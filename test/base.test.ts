@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
-import { type BaseSettings, defaultBase } from "../world/tabletop/base.ts";
+import { type BaseSettings, type Document, defaultBase, documents } from "../world/tabletop/base.ts";
+import { countCaption, defaultWorld, makeWorld, type Picture, parse, spatialFacts } from "../world/tabletop/index.ts";
 import { makeBase } from "../world/tabletop/make_base.ts";
-import { makeWorld } from "../world/tabletop/world.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "worldline-base-"));
 const device = await openDevice();
@@ -77,6 +77,34 @@ test("training state of other settings is refused", async () => {
     said = e.message;
   });
   assert.match(said, /belongs to a run with other data or options/);
+});
+
+/** Whether a caption is true of a picture, as the oracle reads it. */
+function isTrue(text: string, picture: Picture): boolean {
+  const kinds = [...parse(defaultWorld, picture).kinds];
+  const scene = { cells: kinds.map((kind) => (kind < 0 ? null : { kind, jx: 0, jy: 0 })), clutter: [] };
+  return text === countCaption(defaultWorld, scene) || spatialFacts(defaultWorld, scene).includes(text);
+}
+
+test("a caption is about the picture beside it, and half of those before two pictures about neither", () => {
+  const all = documents(defaultWorld, { documents: { scenes: 400, frames: 300 } }, 3);
+  const share = (list: readonly Document[], test: (d: Document) => boolean) => list.filter(test).length / list.length;
+  const behind = all.filter((d) => !d.textFirst);
+  const single = all.filter((d) => d.textFirst && d.pictures.length === 1);
+  const pairs = all.filter((d) => d.textFirst && d.pictures.length === 2);
+  assert.ok(behind.length > 300 && single.length > 30 && pairs.length > 100);
+  assert.is(
+    share(behind, (d) => isTrue(d.text, d.pictures[d.pictures.length - 1])),
+    1,
+  );
+  assert.is(
+    share(single, (d) => isTrue(d.text, d.pictures[0])),
+    1,
+  );
+  const first = share(pairs, (d) => isTrue(d.text, d.pictures[0]));
+  assert.ok(first > 0.4 && first < 0.65, `${first} of them are true of the first picture`);
+  const secondAlone = share(pairs, (d) => !isTrue(d.text, d.pictures[0]) && isTrue(d.text, d.pictures[1]));
+  assert.ok(secondAlone < 0.08, `${secondAlone} of them are true of the second picture alone`);
 });
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));

@@ -194,7 +194,8 @@ function crowd(world: Tabletop, rng: Rng): Scene {
   };
 }
 
-interface Document {
+/** One or two pictures and a caption before or behind them. */
+export interface Document {
   readonly pictures: readonly Picture[];
   readonly text: string;
   readonly textFirst: boolean;
@@ -205,7 +206,7 @@ interface Document {
  * where it precedes them, the last one where it follows. Half of those before two pictures are about a table that is not shown, as words near
  * pictures often are: the second picture follows from the first, and what words before them name says nothing about it.
  */
-function documents(world: Tabletop, settings: BaseSettings, seed: number): Document[] {
+export function documents(world: Tabletop, settings: Pick<BaseSettings, "documents">, seed: number): Document[] {
   const rng = new Rng(seed, "documents");
   const make = (pictures: Picture[], first: Scene, last: Scene): Document => {
     const textFirst = rng.uniform() < 0.4;
