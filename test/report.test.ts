@@ -76,6 +76,18 @@ test("judgeTargets: every bound from both sides, absent systems skipped", () => 
   ]);
 });
 
+test("judgeTargets: the full preset has two targets of its own", () => {
+  const full = { ...fakeReport(), preset: "full" };
+  assert.is(judgeTargets(full).length, 18);
+  const of = (valid: number, k8: number) => {
+    const { cdm, success, ...rest } = full;
+    const met = verdicts({ ...rest, cdm: { ...cdm, valid: rate(valid, 100) }, success: { ...success, cwm_k8: rate(k8, 100) } });
+    return [met["the dynamics model names what happened"], met["the best of 8 drawings is right"]];
+  };
+  assert.equal(of(80, 60), [true, true]);
+  assert.equal(of(79, 59), [false, false]);
+});
+
 test("judgeTargets: probes and oracle", () => {
   const r = (value: number): Rate => ({ value, low: 0, high: 1, n: 200 });
   const report = fakeReport();

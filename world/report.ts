@@ -165,6 +165,12 @@ export function judgeTargets(report: Omit<Report, "targets">): Target[] {
     ...against("synthetic pairs help", success.ft_synthetic, 1, success.ft, "labels only"),
     ...against("choosing among 4 helps", success.cwm_k4, 1.2, success.cwm, "one drawing"),
     ...against("choosing among 8 helps", success.cwm_k8, 1.2, success.cwm, "one drawing"),
+    ...(report.preset === "full"
+      ? [
+          ...bound("the dynamics model names what happened", report.cdm.valid, "at least 80%", (value) => value >= 0.8),
+          ...bound("the best of 8 drawings is right", success.cwm_k8, "at least 60%", (value) => value >= 0.6),
+        ]
+      : []),
     ...["image.action_other", "image.inverted", "action.action_other", "action.inverted"].flatMap((kind) =>
       bound(`untuned model guesses: ${kind}`, probe.base?.[kind], "38% to 62%", (value) => value >= 0.38 && value <= 0.62),
     ),
