@@ -97,6 +97,48 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
   });
 }
 
+test("pictures larger than one binding are encoded and decoded in bands, as whole ones", async () => {
+  const config = parseVqConfig({
+    base_channels: 32,
+    channel_multiplier: [1, 2, 2],
+    num_res_blocks: 1,
+    embed_dim: 16,
+    num_embeddings: 40,
+    latent_channels: 20,
+    resolution: 64,
+  });
+  const limit = 192 * 1024;
+  const narrow = await openDevice({ bindingBytes: limit });
+  const [whole, split] = [await createVqgan(device, config, new Rng(5)), await createVqgan(narrow, config, new Rng(5))];
+  for (const [H, W] of [
+    [64, 64],
+    [72, 40],
+    [44, 100],
+  ]) {
+    const pixels = new Rng(H).normals(H * W * 3, 0.5);
+    const run = async (on: typeof device, model: VQGAN) => {
+      const tape = new Tape(on);
+      const { pixels: out, z, codes } = model.reconstruct(tape.input("pixels", [1, H, W, 3]));
+      for (const t of [out, z, codes]) tape.keep(t);
+      const plan = await tape.plan();
+      const values = await plan.write("pixels", pixels).run().read(out, z, codes);
+      const largest = Math.max(...plan.bound.flatMap((b) => b.launch.tensors.map((t) => t.bytes)));
+      plan.destroy();
+      return { values, largest };
+    };
+    const [a, b] = [await run(device, whole), await run(narrow, split)];
+    assert.ok(a.largest > 2 * limit, "the picture is too small to be split");
+    assert.ok(b.largest <= limit, `a launch binds ${b.largest} bytes`);
+    assert.ok(worst(b.values[1], a.values[1]) < 2e-5, `${H} x ${W}: vectors differ by ${worst(b.values[1], a.values[1])}`);
+    assert.equal(b.values[2], a.values[2]);
+    assert.ok(worst(b.values[0], a.values[0]) < 5e-5, `${H} x ${W}: pixels differ by ${worst(b.values[0], a.values[0])}`);
+  }
+  const tape = new Tape(narrow);
+  const said = /larger than one binding of 196608 bytes; run one picture at a time/;
+  assert.throws(() => split.encode(tape.input("pixels", [2, 64, 64, 3])), said);
+  assert.throws(() => split.encode(new Tape(narrow, { training: true }).input("pixels", [1, 64, 64, 3])), /which training cannot split/);
+});
+
 test("without a decoder in the files a model encodes only, and says so", async () => {
   const config = parseVqConfig(goldenJson<{ vq_config: Record<string, unknown> }>("tiny-mha/bf16/config.json").vq_config);
   const file = await goldenTensors("tiny-mha/bf16/model.safetensors");

@@ -44,20 +44,27 @@ export class PictureCoder {
     return 2 ** (this.vqgan.config.channelMultiplier.length - 1);
   }
 
+  /** Pictures of a size that one run takes: as many as asked for, as long as no activation is larger than one binding. */
+  private batchOf(wanted: number, width: number, height: number): number {
+    const largest = width * height * this.vqgan.config.baseChannels * 4;
+    return Math.max(1, Math.min(wanted === 1 ? 1 : this.batch, Math.floor(this.device.bindingBytes / largest)));
+  }
+
   /** Encodes pictures of any size; each is prepared (resized, cropped) as the model's preprocessor says. */
   async encode(pictures: readonly Picture[]): Promise<Encoded[]> {
     const prepared = pictures.map((p) => preprocess(p, this.pixels));
     const out: Encoded[] = [];
     for (let i = 0; i < prepared.length; ) {
       const { width, height } = prepared[i];
+      const batch = this.batchOf(prepared.length, width, height);
       let end = i + 1;
-      while (end < prepared.length && end - i < this.batch && prepared[end].width === width && prepared[end].height === height) end++;
+      while (end < prepared.length && end - i < batch && prepared[end].width === width && prepared[end].height === height) end++;
       out.push(
         ...(await this.encodeBatch(
           prepared.slice(i, end).map((p) => p.values),
           width,
           height,
-          end - i === 1 && pictures.length === 1 ? 1 : this.batch,
+          batch,
         )),
       );
       i = end;
@@ -111,10 +118,10 @@ export class PictureCoder {
           `${wrong} is no picture code; this model's codes run from 0 to ${most - 1}, do codes and model belong together?`,
         );
     }
-    for (let i = 0; i < codes.length; i += this.batch) {
-      const part = codes.slice(i, i + this.batch);
-      const rows = part[0].length / columns;
-      const batch = codes.length === 1 ? 1 : this.batch;
+    const rows = (codes[0]?.length ?? columns) / columns;
+    const batch = this.batchOf(codes.length, columns * this.reduction, rows * this.reduction);
+    for (let i = 0; i < codes.length; i += batch) {
+      const part = codes.slice(i, i + batch);
       const key = `${batch}x${rows}x${columns}`;
       if (!this.decoders.has(key)) this.decoders.set(key, this.recordDecode(batch, rows, columns));
       const { plan, out: tensor } = await this.decoders.get(key)!;

@@ -5,6 +5,7 @@ import { channels, conv2dDw, conv2dFlip, conv2dSum, dwSpan, conv2d as forward } 
 import { upsampleDx, upsample as upsampleKernel } from "../../kernels/upsample/upsample.ts";
 import { ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { banded, bands, checkBanded } from "./bands.ts";
 
 export interface ConvOptions {
   /** (O): added to every pixel. */
@@ -41,6 +42,10 @@ export function conv2d(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
   const { tape } = x;
   const y = tape.empty([B, OH, OW, O], "f32", name);
   const flags = { bias: bias ? 1 : 0, residual: residual ? 1 : 0 };
+  if (banded(tape, x, y)) {
+    convolveBands(x, w, y, options, sizes);
+    return y;
+  }
   tape.launch(forward, { x, w, b: bias ?? w, r: residual ?? x, y }, { ...sizes, up: 1, ...flags, acc: 0 });
   tape.onBackward(y, [x, w, bias, residual], () => {
     const dy = tape.grad(y);
@@ -67,6 +72,33 @@ export function conv2d(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
     if (dr) tape.launch(accumulate, { x: dy, y: dr.tensor }, { n: dy.size, scale: 1, acc: dr.acc });
   });
   return y;
+}
+
+/**
+ * The same in bands of output rows, from the lowest up. A band below the first one is bound with the `pad` rows above it, for which the kernel lacks input: what it
+ * writes there is wrong and is written anew by the band above.
+ */
+function convolveBands(x: Tensor, w: Tensor, y: Tensor, { bias, residual, name = "conv2d" }: ConvOptions, sizes: Sizes): void {
+  const { tape } = x;
+  const { B, H, W, I, OH, OW, O, KH, stride, pad } = sizes;
+  checkBanded(tape, name, banded(tape, y) ? y : x, B);
+  const below = KH - 1 - pad;
+  const list = bands(tape, name, OH, [stride * W * I * 4, OW * O * 4], { halo: pad + below, shift: pad });
+  const part = (t: Tensor, rows: number, first: number, end: number) => t.reshape(rows, t.size / rows).rows(first, end - first);
+  for (const { first, count } of list.reverse()) {
+    const above = first === 0 ? 0 : pad;
+    const input = { first: (first - above) * stride, end: Math.min(H, (first + count - 1) * stride + KH - pad) };
+    const output = { first: first - above, end: first + count };
+    const r = residual && part(residual, OH, output.first, output.end);
+    tape.launch(
+      forward,
+      { x: part(x, H, input.first, input.end), w, b: bias ?? w, r: r ?? w, y: part(y, OH, output.first, output.end) },
+      {
+        ...{ ...sizes, H: input.end - input.first, OH: output.end - output.first },
+        ...{ up: 1, bias: bias ? 1 : 0, residual: residual ? 1 : 0, acc: 0 },
+      },
+    );
+  }
 }
 
 function weightGradients(x: Tensor, w: Tensor, bias: Tensor | undefined, dy: Tensor, sizes: Sizes): void {
@@ -105,6 +137,14 @@ export function upsample(x: Tensor): Tensor {
   const [B, H, W, C] = x.shape;
   const { tape } = x;
   const y = tape.empty([B, 2 * H, 2 * W, C], "f32", "upsample");
+  if (banded(tape, y)) {
+    checkBanded(tape, "upsample", y, B);
+    for (const { first, count } of bands(tape, "upsample", H, [W * C * 4, 4 * W * C * 4])) {
+      const rows = { x: x.reshape(H, W, C).rows(first, count), y: y.reshape(2 * H, 2 * W, C).rows(2 * first, 2 * count) };
+      tape.launch(upsampleKernel, rows, { B, H: count, W, C });
+    }
+    return y;
+  }
   tape.launch(upsampleKernel, { x, y }, { B, H, W, C });
   tape.onBackward(y, [x], () => {
     const dx = tape.into(x);
@@ -120,6 +160,14 @@ export function resizeChannels(x: Tensor, count: number): Tensor {
   const { tape } = x;
   const rows = x.size / I;
   const y = tape.empty([...x.shape.slice(0, -1), count], "f32", "channels");
+  if (banded(tape, x, y)) {
+    checkBanded(tape, "channels", y, 1);
+    for (const b of bands(tape, "channels", rows, [I * 4, count * 4])) {
+      const part = { x: x.reshape(rows, I).rows(b.first, b.count), y: y.reshape(rows, count).rows(b.first, b.count) };
+      tape.launch(channels, part, { rows: b.count, I, O: count, acc: 0 });
+    }
+    return y;
+  }
   tape.launch(channels, { x, y }, { rows, I, O: count, acc: 0 });
   tape.onBackward(y, [x], () => {
     const dx = tape.into(x);

@@ -13,6 +13,7 @@ import {
 } from "../../kernels/group_norm/group_norm.ts";
 import { ShapeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { banded, bands, checkBanded } from "./bands.ts";
 
 export interface GroupNormOptions {
   /** Added to the population variance; 1e-6 unless told. */
@@ -34,6 +35,10 @@ export function groupNorm(x: Tensor, w: Tensor, b: Tensor, { eps = 1e-6, swish =
   const [mean, rstd] = [tape.empty([B, C], "f32", "mean"), tape.empty([B, C], "f32", "rstd")];
   const part = tape.empty([B, runs, 2, C], "f32", "group norm parts");
   const y = tape.empty(x.shape, "f32", "group_norm");
+  if (banded(tape, x)) {
+    normaliseBands(x, { w, b, y, part, mean, rstd }, { B, P, C, eps, flag });
+    return y;
+  }
   tape.launch(groupNormStats, { x, part }, pictures);
   tape.launch(groupNormMerge, { part, mean, rstd }, { ...pictures, eps });
   tape.launch(normalise, { x, mean, rstd, w, b, y }, { B, P, C, swish: flag });
@@ -52,4 +57,25 @@ export function groupNorm(x: Tensor, w: Tensor, b: Tensor, { eps = 1e-6, swish =
     if (dx) tape.launch(groupNormDx, { x, dy, mean, rstd, w, b, means, dx: dx.tensor }, { B, P, C, swish: flag, acc: dx.acc });
   });
   return y;
+}
+
+/** The same in bands of whole runs of pixels, so that every sum has the same terms in the same order. */
+function normaliseBands(
+  x: Tensor,
+  { w, b, y, part, mean, rstd }: Record<"w" | "b" | "y" | "part" | "mean" | "rstd", Tensor>,
+  { B, P, C, eps, flag }: Record<"B" | "P" | "C" | "eps" | "flag", number>,
+): void {
+  const { tape } = x;
+  checkBanded(tape, "groupNorm", x, B);
+  const pixels = (t: Tensor, first: number, count: number) => t.reshape(P, C).rows(first, count);
+  const list = bands(tape, "groupNorm", P, [C * 4], { step: runSpan });
+  for (const { first, count } of list) {
+    const runs = part.reshape(part.size / (2 * C), 2 * C).rows(first / runSpan, Math.ceil(count / runSpan));
+    tape.launch(groupNormStats, { x: pixels(x, first, count), part: runs }, { B, P: count, C, span: runSpan });
+  }
+  tape.launch(groupNormMerge, { part, mean, rstd }, { B, P, C, span: runSpan, eps });
+  for (const { first, count } of list) {
+    const [from, to] = [pixels(x, first, count), pixels(y, first, count)];
+    tape.launch(normalise, { x: from, mean, rstd, w, b, y: to }, { B, P: count, C, swish: flag });
+  }
 }

@@ -6,6 +6,7 @@ import { matmul as product } from "../../kernels/matmul/matmul.ts";
 import { ShapeError } from "../errors.ts";
 import type { Tape } from "../tape.ts";
 import { rowsOf, type Tensor } from "../tensor.ts";
+import { banded, bands } from "./bands.ts";
 
 export interface LinearOptions {
   /** (N): added to every row. */
@@ -37,6 +38,18 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
   }
   const { tape } = x;
   const y = tape.empty([...x.shape.slice(0, -1), N], dtype, name);
+  if (!tape.training && banded(tape, x, y)) {
+    const part = (t: Tensor, columns: number, first: number, count: number) => t.reshape(M, columns).rows(first, count);
+    for (const { first, count } of bands(tape, name, M, [x.bytes / M, y.bytes / M])) {
+      const rest = residual && part(residual, N, first, count);
+      multiply(
+        tape,
+        { a: part(x, K, first, count), b: w, y: part(y, N, first, count), bias, residual: rest },
+        { M: count, N, K, transB: 1 },
+      );
+    }
+    return y;
+  }
   multiply(tape, { a: x, b: w, y, bias, residual }, { M, N, K, transB: 1 });
   tape.onBackward(y, [x, w, bias, residual], () => {
     const dy = tape.grad(y);

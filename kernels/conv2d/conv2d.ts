@@ -36,7 +36,7 @@ const rows = ([4, 32] as const).map(
     lib: ["grid"],
     needs: ["subgroups"],
     when: (p: Numbers, device: Capabilities) =>
-      fitsRows(p, device) && p.up === 1 && p.H % 8 === 0 && p.W % 8 === 0 && (outputs === 32 || p.O <= 8),
+      fitsRows(p, device) && p.up === 1 && p.OH === p.H && p.H % 8 === 0 && p.W % 8 === 0 && (outputs === 32 || p.O <= 8),
     grid: ({ B, H, W, O }) => grid2d(((B * H * W) / 64) * Math.ceil(O / outputs)),
   }),
 );
