@@ -36,7 +36,7 @@ const nodeAllowed = [
   /^world\//,
   /^setup\//,
   /^cli\//,
-  /^bench\/(find|machine|rerun|scaffold|watch|everywhere|profile)\.ts$/,
+  /^bench\/(find|machine|rerun|scaffold|watch|everywhere|profile|picture_model)\.ts$/,
 ];
 
 /** Packages by file. */
