@@ -55,7 +55,7 @@ async function run(f: Flags): Promise<void> {
     ? await readRecords<TripletRecord>(f.data, ["action"])
     : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
   const s = await open(f.cwm, f.cache, f);
-  const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), { ...storageOptions(f), vqgan: s.model.vqgan }) : undefined;
+  const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), { ...storageOptions(f), beside: s.model }) : undefined;
   const signal = interruption();
   warnUnknown(s, records);
   await encodeAll(

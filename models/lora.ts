@@ -4,7 +4,7 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { Rng } from "../engine/rng.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { type AdapterFile, isTarget, type LoraConfig, rankAndScale } from "../weights/adapter.ts";
+import { type AdapterFile, defaultLora, isTarget, type LoraConfig, rankAndScale } from "../weights/adapter.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
 import { fromFloat32, type TensorData } from "../weights/safetensors.ts";
 import { type Chameleon, chameleonSpecs, type Linear } from "./chameleon.ts";
@@ -98,6 +98,11 @@ export function withAdapter(model: Chameleon, adapter: Adapter): Chameleon {
     mlp: part(`model.layers.${i}.mlp`, layer.mlp),
   }));
   return Object.assign(Object.create(Object.getPrototypeOf(model) as object) as Chameleon, model, { model: { ...model.model, layers } });
+}
+
+/** The base of a view: the model without its adapter. */
+export function withoutAdapter(model: Chameleon): Chameleon {
+  return withAdapter(model, { config: defaultLora, pairs: new Map(), seed: 0 });
 }
 
 /** The adapter's values as they are saved (weights/adapter.ts). */

@@ -1,9 +1,11 @@
-// A whole model from a Hugging Face style folder: transformer, picture tokenizer, text tokenizer and one id space. Saved the same way.
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+// A whole model from a Hugging Face style folder: transformer, picture tokenizer, text tokenizer and one id space; or from a PEFT adapter's folder, which
+// names its base. Models over one base share its memory. Saved the same way.
+import { readFile, realpath, stat } from "node:fs/promises";
+import { isAbsolute, join, resolve } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { type Chameleon, createChameleon, readTensors, weightBytes } from "../models/chameleon.ts";
+import { createAdapter, withAdapter, withoutAdapter } from "../models/lora.ts";
 import { createVqgan, saveTensors, type VQGAN } from "../models/vqgan.ts";
 import { PictureCoder } from "../tokenizer/image.ts";
 import { type PixelConfig, parsePixelConfig } from "../tokenizer/pixels.ts";
@@ -11,6 +13,7 @@ import type { Coder } from "../tokenizer/prompt.ts";
 import { parseTemplate, type Template } from "../tokenizer/templates.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
+import { isAdapterFolder, openAdapter } from "../weights/adapter.ts";
 import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { modelFolder } from "../weights/hub.ts";
 import { type ChameleonConfig, checkVocabulary, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
@@ -29,6 +32,8 @@ export interface Model extends Coder {
   readonly vocab: Vocab;
   /** The side files, as read, so that a saved model carries them on. */
   readonly files: Readonly<Record<string, string>>;
+  /** Where the transformer's base weights are from and how they were asked to be stored, if they were loaded: another adapter over them takes them up. */
+  readonly base?: { readonly folder: string } & Pick<LoadOptions, "dtype" | "groupSize">;
 }
 
 const sideFiles = [
@@ -51,8 +56,8 @@ export function promptOf(model: Pick<Model, "files" | "folder">, role: "cdm" | "
 
 /** How a model is loaded. */
 export interface LoadOptions {
-  /** A picture tokenizer already on the device, to be shared. */
-  readonly vqgan?: VQGAN;
+  /** A model already on the device: its picture tokenizer is shared, and its base weights where they are the same. */
+  readonly beside?: Model;
   /** Type of the transformer's matrices on the device. Unless told: that of a quantised folder, else f32, which alone can be trained whole. */
   readonly dtype?: StoredType;
   /** Values that share a scale in int8 and int4. */
@@ -82,19 +87,69 @@ async function languageModel(device: Device, checkpoint: Checkpoint, config: Cha
   return createChameleon(device, config, checkpoint, { as, onBytes: options.onBytes });
 }
 
+/** What is left of the base of a model on the device for another one to take up; undefined where that one needs other weights. */
+async function sharedBase(folder: string, { beside, dtype, groupSize }: LoadOptions): Promise<Model | undefined> {
+  if (!beside?.base || beside.base.dtype !== dtype || beside.base.groupSize !== groupSize) return undefined;
+  if (beside.base.folder !== (await realpath(folder).catch(() => folder))) return undefined;
+  return { ...beside, lm: withoutAdapter(beside.lm) };
+}
+
+/** A model whose folder holds a PEFT adapter: its base with the adapter beside it. */
+async function loadAdapted(device: Device, folder: string, options: LoadOptions): Promise<Model> {
+  const file = await openAdapter(folder);
+  try {
+    const at = await baseFolder(folder, file.config.base);
+    const base = (await sharedBase(at, options)) ?? (await loadModel(device, at, options));
+    const adapter = await createAdapter(device, base.config, file.config, file);
+    return { ...base, folder, files: { ...base.files, ...(await readSideFiles(folder)) }, lm: withAdapter(base.lm, adapter) };
+  } finally {
+    await file.close();
+  }
+}
+
+/** The base that an adapter names: a path as it stands or beside the adapter, else a hub id. */
+async function baseFolder(folder: string, name: string | null): Promise<string> {
+  if (name === null)
+    throw new WorldlineError(
+      `${folder}/adapter_config.json names no base; set base_model_name_or_path to the base model's folder or hub id`,
+    );
+  const exists = (path: string) =>
+    stat(path).then(
+      (s) => s.isDirectory(),
+      () => false,
+    );
+  const beside = resolve(folder, name);
+  const paths = isAbsolute(name) ? [name] : /^\.\.?(?:\/|$)/.test(name) ? [beside, name] : [name, beside];
+  for (const path of paths) if (await exists(path)) return path;
+  try {
+    return await modelFolder(name);
+  } catch (error) {
+    if (!(error instanceof WorldlineError)) throw error;
+    throw new WorldlineError(`${folder}: the adapter's base ${name} was not found: ${error.message}`);
+  }
+}
+
+async function readSideFiles(folder: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const name of sideFiles) {
+    const text = await readFile(join(folder, name), "utf8").catch(() => undefined);
+    if (text !== undefined) files[name] = text;
+  }
+  return files;
+}
+
 /**
- * Loads a model (a folder or a hub id) onto the device. The picture tokenizer is f32 always: half precision changes codes. Host memory stays small:
+ * Loads a model (a folder or a hub id, of a whole model or of an adapter) onto the device. The picture tokenizer is f32 always: half precision changes codes. Host memory stays small:
  * tensors pass through one buffer.
  */
 export async function loadModel(device: Device, name: string, options: LoadOptions = {}): Promise<Model> {
   const folder = await modelFolder(name);
+  if (await isAdapterFolder(folder)) return loadAdapted(device, folder, options);
+  const shared = await sharedBase(folder, options);
+  if (shared) return shared;
   const checkpoint = await openCheckpoint(folder);
   try {
-    const files: Record<string, string> = {};
-    for (const name of sideFiles) {
-      const text = await readFile(join(folder, name), "utf8").catch(() => undefined);
-      if (text !== undefined) files[name] = text;
-    }
+    const files = await readSideFiles(folder);
     const need = (name: string): string => {
       if (files[name] === undefined)
         throw new WorldlineError(
@@ -111,7 +166,7 @@ export async function loadModel(device: Device, name: string, options: LoadOptio
       join(folder, "preprocessor_config.json"),
     );
     const lm = await languageModel(device, checkpoint, config, options);
-    const vqgan = options.vqgan ?? (await pictureModel(device, checkpoint, config));
+    const vqgan = options.beside?.vqgan ?? (await pictureModel(device, checkpoint, config));
     return {
       folder,
       config,
@@ -122,6 +177,7 @@ export async function loadModel(device: Device, name: string, options: LoadOptio
       files,
       vocab: vocabOf(config),
       pictures: new PictureCoder(device, vqgan, pixels),
+      base: { folder: await realpath(folder), dtype: options.dtype, groupSize: options.groupSize },
     };
   } finally {
     await checkpoint.close();
@@ -140,6 +196,15 @@ function pictureModel(device: Device, checkpoint: Checkpoint, config: ChameleonC
 /** The transformer of a model alone. */
 export async function loadLanguageModel(device: Device, name: string, options: LoadOptions = {}): Promise<Pick<Model, "config" | "lm">> {
   const folder = await modelFolder(name);
+  if (await isAdapterFolder(folder)) {
+    const file = await openAdapter(folder);
+    try {
+      const base = await loadLanguageModel(device, await baseFolder(folder, file.config.base), options);
+      return { ...base, lm: withAdapter(base.lm, await createAdapter(device, base.config, file.config, file)) };
+    } finally {
+      await file.close();
+    }
+  }
   const checkpoint = await openCheckpoint(folder);
   try {
     const config = parseConfig(checkpoint.config, join(folder, "config.json"));

@@ -166,7 +166,7 @@ async function label(c: DemoContext, run: SeedRun, base: Model, codes: CodeStore
   const { stages } = run;
   const { progress, signal } = c.hooks;
   const options = { ...defaultAnnotate, signal };
-  const open = () => loadModel(c.device, stages.path("models", "cdm"), base);
+  const open = () => loadModel(c.device, stages.path("models", "cdm"), { beside: base });
   await stages.run("cdm_test", "the dynamics model names the actions of the test pairs", async () => {
     const said = await annotate(c.device, await open(), codes, await triplets(run, "test"), {
       ...options,
@@ -199,8 +199,8 @@ async function drawAll(c: DemoContext, run: SeedRun, base: Model, codes: CodeSto
       `edit_${name}`,
       `${name} draws ${demo.candidates} candidates for each test scene, the dynamics model scores them`,
       async () => {
-        const dynamics = await loadModel(c.device, stages.path("models", "cdm"), base);
-        const model = await loadModel(c.device, stages.path("models", name), base);
+        const dynamics = await loadModel(c.device, stages.path("models", "cdm"), { beside: base });
+        const model = await loadModel(c.device, stages.path("models", name), { beside: base });
         const options = {
           candidates: demo.candidates,
           temperature: demo.temperature,
@@ -232,8 +232,8 @@ async function probeAll(c: DemoContext, run: SeedRun, base: Model, codes: CodeSt
   const { stages } = run;
   const all = [
     await of("base", base, ["image", "action"]),
-    await of("cdm", await loadModel(c.device, stages.path("models", "cdm"), base), ["action"]),
-    await of("cwm", await loadModel(c.device, stages.path("models", "cwm"), base), ["image"]),
+    await of("cdm", await loadModel(c.device, stages.path("models", "cdm"), { beside: base }), ["action"]),
+    await of("cwm", await loadModel(c.device, stages.path("models", "cwm"), { beside: base }), ["image"]),
   ];
   await stages.save("probe.json", Object.fromEntries(all));
 }
