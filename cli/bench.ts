@@ -13,6 +13,7 @@ import { Timer } from "../bench/timer.ts";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
+import { registerModels } from "./bench_models.ts";
 import { find, wantedOf, withKernels } from "./bench_shared.ts";
 import { registerMore } from "./bench_verbs.ts";
 import { duration, number, say, status } from "./terminal.ts";
@@ -160,4 +161,5 @@ export function register(program: Command): void {
   // Flags behind a verb belong to the verb, although the bare command has some of the same name.
   bench.enablePositionalOptions();
   registerMore(bench);
+  registerModels(bench);
 }

@@ -1,0 +1,86 @@
+// One engine in a process of its own: `child.ts <engine> <peers' folder>`. It is told a case, checks its result, then computes once for every
+// word "run" and answers with the milliseconds. navigator.gpu is put in place here, where it can disturb nobody else.
+import { openGPU } from "../../engine/host_node.ts";
+import { dataOf, errorOf, expected, peerCases } from "./cases.ts";
+import type { Engine, OpenEngine, Ready } from "./engine.ts";
+import * as gpujs from "./gpujs.ts";
+import * as jax from "./jax.ts";
+import * as onnx from "./onnx.ts";
+import * as tfjs from "./tfjs.ts";
+import * as worldline from "./worldline.ts";
+
+export const engines: Readonly<Record<string, OpenEngine>> = {
+  worldline: worldline.open,
+  "tensorflow.js": tfjs.open,
+  "onnxruntime-web": onnx.openWeb,
+  "onnxruntime-node": onnx.openNode,
+  "jax-js": jax.open,
+  "gpu.js": gpujs.open,
+  "jax-js wasm": jax.openWasm,
+};
+
+export type Word = { readonly prepare: string } | "run" | "end";
+export type Answer =
+  | { readonly opened: string; readonly note?: string }
+  | {
+      readonly prepared: true;
+      readonly error: number;
+      readonly first: number;
+      readonly way: string;
+      readonly tried: readonly string[];
+      readonly losses?: readonly number[];
+    }
+  | { readonly ms: number }
+  | { readonly failed: string };
+
+const answer = (a: Answer) => void process.send?.(a);
+
+/** Node has no navigator.gpu, by which browser libraries find WebGPU. */
+async function shim(): Promise<void> {
+  const { gpu } = await openGPU();
+  const place = (globalThis as { navigator?: object }).navigator ?? {};
+  Object.defineProperty(place, "gpu", { value: gpu, configurable: true });
+  if (!("userAgent" in place)) Object.defineProperty(place, "userAgent", { value: "Node.js", configurable: true });
+  Object.defineProperty(globalThis, "navigator", { value: place, configurable: true, writable: true });
+}
+
+async function prepare(engine: Engine, name: string): Promise<[Ready, Answer]> {
+  const c = peerCases.find((p) => p.name === name)!;
+  const data = dataOf(c);
+  const want = expected(c, data);
+  const tried: string[] = [];
+  for (const way of engine.ways?.(c) ?? [""]) {
+    const begin = performance.now();
+    const ready = await engine.prepare(c, data, way);
+    if (!ready) throw new Error("it does not offer this");
+    await ready.run();
+    const first = performance.now() - begin;
+    const got = await ready.result();
+    const error = errorOf(got, want);
+    if (error <= c.tolerance)
+      return [ready, { prepared: true, error, first, way, tried, ...(c.work.op === "training" ? { losses: Array.from(got) } : {}) }];
+    tried.push(`${way || "its result"} is wrong: error ${error.toExponential(1)}`);
+  }
+  throw new Error(tried.join("; "));
+}
+
+async function main(name: string, folder: string): Promise<void> {
+  if (name !== "worldline" && name !== "onnxruntime-node") await shim();
+  const engine = await engines[name](folder);
+  answer({ opened: engine.version, note: engine.note });
+  let ready: Ready | undefined;
+  const hear = async (word: Word): Promise<void> => {
+    if (word === "end") process.exit();
+    if (word === "run") {
+      const begin = performance.now();
+      await ready!.run();
+      return answer({ ms: performance.now() - begin });
+    }
+    const [next, said] = await prepare(engine, word.prepare);
+    ready = next;
+    answer(said);
+  };
+  process.on("message", (word: Word) => void hear(word).catch((cause: Error) => answer({ failed: cause.message.split("\n")[0] })));
+}
+
+if (process.send) main(process.argv[2], process.argv[3]).catch((cause: Error) => answer({ failed: cause.message.split("\n")[0] }));
