@@ -214,6 +214,7 @@ async function trainingTimes(device: Device, model: Chameleon, batch: number, T:
     weightDecay: 0.1,
     clip: 1,
     divideBy: "weights",
+    recompute: false,
   });
   const R = batch * T;
   const line = Uint32Array.from({ length: R }, (_, i) => 8 + ((i * 13) % (model.config.vocabSize - 8)));
