@@ -87,16 +87,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       }
     }
   }
-  // A bound known only at run time keeps this loop rolled: unrolled, its stores take long to compile on a software adapter.
+  // A start and a bound known only at run time keep this loop rolled (a bound of min(ROWS, ...) does not): unrolled, its stores take half of the
+  // time to compile on a software adapter.
   var madeK = sumK;
   var madeV = sumV;
-  for (var r = 0u; r < min(ROWS, p.S - s0); r++) {
+  for (var s = s0; s < min(s0 + ROWS, p.S); s++) {
     for (var j = 0u; j < QUADS; j++) {
       let quad = j * LANES + lane;
       if (quad < quads) {
-        let i = keys + (s0 + r) * p.K * quads + quad;
-        var ofK = madeK[j][r];
-        var ofV = madeV[j][r];
+        let i = keys + s * p.K * quads + quad;
+        var ofK = madeK[j][s - s0];
+        var ofV = madeV[j][s - s0];
         if (p.accK == 1u) { ofK += dk[i]; }
         if (p.accV == 1u) { ofV += dv[i]; }
         dk[i] = ofK;

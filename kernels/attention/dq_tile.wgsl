@@ -73,14 +73,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
       }
     }
   }
-  // A bound known only at run time keeps this loop rolled: unrolled, its stores take long to compile on a software adapter.
+  // A start and a bound known only at run time keep this loop rolled (a bound of min(ROWS, ...) does not): unrolled, its stores take half of the
+  // time to compile on a software adapter.
   var made = sums;
-  for (var r = 0u; r < min(ROWS, p.T - t0); r++) {
+  for (var t = t0; t < min(t0 + ROWS, p.T); t++) {
     for (var j = 0u; j < QUADS; j++) {
       let quad = j * LANES + lane;
       if (quad < quads) {
-        let i = queries + (t0 + r) * p.N * quads + quad;
-        var sum = made[j][r];
+        let i = queries + t * p.N * quads + quad;
+        var sum = made[j][t - t0];
         if (p.acc == 1u) { sum += dq[i]; }
         dq[i] = sum;
       }
