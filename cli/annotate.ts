@@ -1,7 +1,8 @@
 // worldline annotate: a dynamics model says the action between the pictures of each pair.
 import type { Command } from "commander";
 import { checkWritable } from "../weights/file_source.ts";
-import { annotate, defaultAnnotate } from "../world/cdm.ts";
+import { AnswerStore, modelKey } from "../world/answers.ts";
+import { type Answer, annotate, defaultAnnotate } from "../world/cdm.ts";
 import { type PairRecord, readRecords, writeRecords } from "../world/records.ts";
 import { encodeAll, open, type StorageFlags, withCache, withStorage } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
@@ -15,6 +16,7 @@ interface Flags extends StorageFlags {
   seed: number;
   maxTokens: number;
   batch: number;
+  answers?: string;
 }
 
 /** Adds the command. */
@@ -28,11 +30,14 @@ export function register(program: Command): void {
     .option("--temperature <x>", "0 takes the likeliest words", number(0, 100), 0)
     .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0)
     .option("--max-tokens <n>", "longest action", count(1, 1024), defaultAnnotate.maxTokens)
-    .option("--batch <n>", "pairs at a time", count(1, 4096), defaultAnnotate.batch);
+    .option("--batch <n>", "pairs at a time", count(1, 4096), defaultAnnotate.batch)
+    .option("--answers <file>", "where answers are kept as they come, for this and later runs (default: <out>.answers)");
   withStorage(withCache(command)).action(async (f: Flags) => {
     await checkWritable(f.out);
     const pairs = await readRecords<PairRecord>(f.pairs);
+    const answers = await AnswerStore.open<Answer>(f.answers ?? `${f.out}.answers`);
     const s = await open(f.cdm, f.cache, f);
+    const modelName = `${await modelKey(s.model.folder)} ${f.dtype ?? ""} ${f.groupSize ?? ""}`;
     const signal = interruption();
     await encodeAll(s, pairs, signal);
     const begin = performance.now();
@@ -41,12 +46,19 @@ export function register(program: Command): void {
     const out = await annotate(s.device, s.model, s.codes, pairs, {
       sampling,
       maxTokens: f.maxTokens,
+      answers,
+      modelName,
       batch,
       signal,
       onProgress: progress("annotating"),
     });
+    const fresh = answers.size - answers.before;
     await writeRecords(f.out, out);
     for (const r of out.slice(0, 5)) say(`${r.id}: ${r.action} (${r.mean_logprob.toFixed(2)})`);
-    say(`${f.out}: ${out.length} pairs, ${(out.length / ((performance.now() - begin) / 1000)).toFixed(1)} a second`);
+    const seconds = (performance.now() - begin) / 1000;
+    const [asked, tokens] = [fresh, out.reduce((sum, r) => sum + r.tokens, 0)];
+    say(
+      `${f.out}: ${out.length} pairs, ${asked} asked now at ${(asked / seconds).toFixed(1)} pairs a second (model's plans included), ${tokens} tokens in all`,
+    );
   });
 }

@@ -1,14 +1,16 @@
 // worldline edit: draws the picture that follows a picture under an action; with a dynamics model the best of K candidates. With --data it does so
 // for every record of a file.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { preparePicture } from "../tokenizer/pixels.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { loadModel } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
-import { type Prediction, predict, writePredictions } from "../world/predictions.ts";
+import { type Prediction, predict, predictChain, writePredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
-import { sheet } from "../world/sheets.ts";
+import { borderColours, sheet } from "../world/sheets.ts";
 import { encodeAll, folderOf, open, type Session, type StorageFlags, storageOptions, withCache, withStorage } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 
@@ -17,6 +19,8 @@ interface Flags extends StorageFlags {
   cdm?: string;
   image?: string;
   action?: string;
+  steps?: string[];
+  pictures?: string;
   data?: string;
   out: string;
   sheet?: string;
@@ -36,8 +40,10 @@ export function register(program: Command): void {
     .option("--cdm <model>", "dynamics model that scores the candidates")
     .option("--image <file>", "the picture")
     .option("--action <words>", "the action")
+    .option("--steps <actions...>", "instead of --action: several actions, each on the last result")
     .option("--data <file>", "instead of one picture: every record of a file; writes predictions as JSON lines")
     .requiredOption("--out <file>", "where to write the picture (PNG) or the predictions (JSON lines)")
+    .option("--pictures <folder>", "with --data: write the best picture of each record, <id>.png, as `worldline eval --system` reads them")
     .option("--sheet <file>", "write all candidates with their scores as one PNG")
     .option("--candidates <k>", "candidates per picture", count(1, 256), 8)
     .option("--temperature <x>", "0 takes the likeliest codes", number(0, 100), 0.5)
@@ -47,13 +53,13 @@ export function register(program: Command): void {
 }
 
 async function run(f: Flags): Promise<void> {
-  if (!f.data && !(f.image && f.action !== undefined))
-    throw new WorldlineError("edit needs --image and --action, or --data with a file of records");
+  if (!f.data && !(f.image && (f.action === undefined) !== (f.steps === undefined)))
+    throw new WorldlineError("edit needs --image and --action or --steps, or --data with a file of records");
   for (const path of [f.out, f.sheet]) if (path) await checkWritable(path);
   if (f.image) await readPicture(f.image);
   const records = f.data
     ? await readRecords<TripletRecord>(f.data, ["action"])
-    : [{ id: "picture", source: f.image!, target: f.image!, action: f.action! }];
+    : (f.steps ?? [f.action!]).map((action, i) => ({ id: `step-${i + 1}`, source: f.image!, target: f.image!, action }));
   const s = await open(f.cwm, f.cache, f);
   const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), { ...storageOptions(f), beside: s.model }) : undefined;
   const signal = interruption();
@@ -73,12 +79,21 @@ async function run(f: Flags): Promise<void> {
     signal,
     onProgress: progress("drawing"),
   };
+  if (!f.data) {
+    const actions = records.map((r) => r.action);
+    const steps = await predictChain(s.device, s.model, dynamics, s.codes, f.image!, actions, options);
+    await writeBest(f, s, steps[steps.length - 1].prediction);
+    if (f.sheet) await writeSheet(f.sheet, s, f.image!, steps);
+    return;
+  }
   const predictions = await predict(s.device, s.model, dynamics, s.codes, records, options);
-  if (f.data) {
-    await writePredictions(f.out, predictions);
-    say(`${f.out}: ${predictions.length} predictions of ${f.candidates} candidates`);
-  } else await writeBest(f, s, predictions[0]);
-  if (f.sheet) await writeSheet(f.sheet, s, records.slice(0, 20), predictions);
+  await writePredictions(f.out, predictions);
+  say(`${f.out}: ${predictions.length} predictions of ${f.candidates} candidates`);
+  if (f.pictures) await writePictures(f.pictures, s, predictions);
+  const rows = records
+    .slice(0, 20)
+    .map((r, i) => ({ source: r.source, action: r.action, before: s.codes.get(r.source).codes, prediction: predictions[i] }));
+  if (f.sheet) await writeSheet(f.sheet, s, undefined, rows);
 }
 
 async function writeBest(f: Flags, s: Session, p: Prediction): Promise<void> {
@@ -90,23 +105,38 @@ async function writeBest(f: Flags, s: Session, p: Prediction): Promise<void> {
   );
 }
 
-async function writeSheet(path: string, s: Session, records: readonly TripletRecord[], predictions: readonly Prediction[]): Promise<void> {
-  const rows = [];
-  for (const [i, r] of records.entries()) {
-    const p = predictions[i];
-    const pictures = await s.model.pictures.decode(p.candidates, p.columns);
-    const source = preparePicture(await readPicture(r.source), s.model.pixels);
-    const seen = (await s.model.pictures.decode([s.codes.get(r.source).codes], p.columns))[0];
-    const cells = pictures.map((picture, k) => ({
-      picture,
-      caption: p.scores[k]?.toFixed(2) ?? "",
-      ...(k === p.best && p.scores.length ? { border: [40, 160, 70] as [number, number, number] } : {}),
-    }));
-    rows.push({ label: r.action, cells: [{ picture: source }, { picture: seen }, ...cells] });
+async function writePictures(folder: string, s: Session, predictions: readonly Prediction[]): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const p of predictions) {
+    if (!/^[\w.-]+$/.test(p.id)) throw new WorldlineError(`the id "${p.id}" cannot be a file's name; use letters, digits, dots and dashes`);
+    const [picture] = await s.model.pictures.decode([p.candidates[p.best]], p.columns);
+    await writePng(join(folder, `${p.id}.png`), picture);
   }
-  const columns = ["source", "as codes", ...predictions[0].candidates.map((_, k) => `${k + 1}`)];
-  await writePng(path, sheet({ columns, rows, scale: rows[0].cells[0].picture.width < 128 ? 2 : 1 }));
-  say(`${path}: sheet of ${rows.length} rows`);
+  say(`${folder}: ${predictions.length} pictures`);
+}
+
+/** A row for each prediction: what it started from as a picture (where it is one) and as codes, then every candidate with its score. */
+async function writeSheet(
+  path: string,
+  s: Session,
+  image: string | undefined,
+  rows: readonly { readonly source?: string; readonly action: string; readonly before: Uint32Array; readonly prediction: Prediction }[],
+): Promise<void> {
+  const shown = [];
+  for (const [i, { source = i === 0 ? image : undefined, action, before, prediction: p }] of rows.entries()) {
+    const pictures = await s.model.pictures.decode(p.candidates, p.columns);
+    const picture = source === undefined ? null : { picture: preparePicture(await readPicture(source), s.model.pixels) };
+    const [seen] = await s.model.pictures.decode([before], p.columns);
+    const cells = pictures.map((candidate, k) => ({
+      picture: candidate,
+      caption: p.scores[k]?.toFixed(2) ?? "",
+      ...(k === p.best && p.scores.length ? { border: borderColours.right } : {}),
+    }));
+    shown.push({ label: action, cells: [picture, { picture: seen }, ...cells], width: seen.width });
+  }
+  const columns = ["source", "as codes", ...rows[0].prediction.candidates.map((_, k) => `${k + 1}`)];
+  await writePng(path, sheet({ columns, rows: shown, scale: shown[0].width < 128 ? 2 : 1 }));
+  say(`${path}: sheet of ${shown.length} rows`);
 }
 
 /** Words the tokenizer must spell letter by letter were never seen in training; the action is used all the same. */

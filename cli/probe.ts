@@ -1,10 +1,23 @@
 // worldline probe: how often a model finds the real trajectory likelier than a manipulated one.
 import { type Command, Option } from "commander";
-import { type Direction, type ProbeItem, probe } from "../world/probe.ts";
+import { checkWritable } from "../weights/file_source.ts";
+import { basicNegatives, type Direction, negatives, probe } from "../world/probe.ts";
+import { preferenceLines, preferences, probeHtml } from "../world/probe_report.ts";
 import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
-import { rate } from "../world/report.ts";
 import { encodeAll, open, type StorageFlags, withCache, withStorage } from "./shared.ts";
-import { interruption, progress, say } from "./terminal.ts";
+import { count, interruption, progress, say } from "./terminal.ts";
+import { versions } from "./versions.ts";
+
+interface Flags extends StorageFlags {
+  model: string;
+  data: string;
+  direction: "image" | "action" | "both";
+  kinds: "paper" | "all";
+  batch: number;
+  out?: string;
+  report?: string;
+  cache?: string;
+}
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -14,30 +27,38 @@ export function register(program: Command): void {
     .requiredOption("--model <model>", "model to probe: a folder or a hub id")
     .requiredOption("--data <file>", "triplets")
     .addOption(new Option("--direction <name>", "what is scored").choices(["image", "action", "both"]).default("both"))
-    .option("--out <file>", "write every comparison as JSON lines");
-  withStorage(withCache(command)).action(
-    async (f: StorageFlags & { model: string; data: string; direction: string; out?: string; cache?: string }) => {
-      const records = await readRecords<TripletRecord>(f.data, ["action"]);
-      const s = await open(f.model, f.cache, f);
-      const signal = interruption();
-      await encodeAll(s, records, signal);
-      const directions: Direction[] = f.direction === "both" ? ["image", "action"] : [f.direction as Direction];
-      const items = await probe(s.device, s.model, s.codes, records, directions, { batch: 64, signal, onProgress: progress("scoring") });
-      if (f.out) await writeText(f.out, items.map((i) => JSON.stringify(i)).join("\n") + "\n");
-      for (const [kind, r] of preferences(items)) {
-        say(
-          `${kind.padEnd(22)} real preferred ${(100 * r.value).toFixed(1)}% (${(100 * r.low).toFixed(1)} to ${(100 * r.high).toFixed(1)}, n = ${r.n})`,
-        );
-      }
-    },
-  );
+    .addOption(
+      new Option("--kinds <which>", `paper: ${basicNegatives.join(", ")}; all: ${negatives.slice(basicNegatives.length).join(", ")}, too`)
+        .choices(["paper", "all"])
+        .default("all"),
+    )
+    .option("--batch <n>", "sequences at a time", count(1, 4096), 64)
+    .option("--out <file>", "write every comparison as JSON lines")
+    .option("--report <file>", "write shares, intervals and a plot for every kind as one HTML file");
+  withStorage(withCache(command)).action(run);
 }
 
-/** Share of comparisons in which the real trajectory wins, by kind. */
-function preferences(items: readonly ProbeItem[]): [string, ReturnType<typeof rate>][] {
-  const kinds = [...new Set(items.map((i) => i.kind))];
-  return kinds.map((kind) => {
-    const list = items.filter((i) => i.kind === kind);
-    return [kind, rate(list.filter((i) => i.real > i.manipulated).length, list.length)];
+async function run(f: Flags): Promise<void> {
+  for (const path of [f.out, f.report]) if (path) await checkWritable(path);
+  const records = await readRecords<TripletRecord>(f.data, ["action"]);
+  const s = await open(f.model, f.cache, f);
+  const signal = interruption();
+  await encodeAll(s, records, signal);
+  const directions: Direction[] = f.direction === "both" ? ["image", "action"] : [f.direction];
+  const kinds = f.kinds === "all" ? negatives : basicNegatives;
+  const items = await probe(s.device, s.model, s.codes, records, directions, {
+    batch: f.batch,
+    kinds,
+    signal,
+    onProgress: progress("scoring"),
   });
+  if (f.out) await writeText(f.out, items.map((i) => JSON.stringify(i)).join("\n") + "\n");
+  const origin = {
+    command: `worldline ${process.argv.slice(2).join(" ")}`,
+    records: String(records.length),
+    device: s.device.describe(),
+    ...versions(),
+  };
+  if (f.report) await writeText(f.report, probeHtml(`Preferences of ${f.model}`, items, origin));
+  for (const line of preferenceLines(preferences(items))) say(line);
 }

@@ -140,7 +140,7 @@ export const cases: Case[] = [
   {
     name: "edit without picture and data",
     args: ["edit", "--cwm", "model", "--out", "out.png"],
-    want: "edit needs --image and --action, or --data with a file of records",
+    want: "edit needs --image and --action or --steps, or --data with a file of records",
   },
   { name: "a picture that is not there", args: picture("nowhere.png"), want: `nowhere.png: ${hint}` },
   { name: "a picture that is a folder", args: picture("folder.png"), want: "folder.png: this is not a file; give the path of a picture" },

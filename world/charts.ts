@@ -53,6 +53,33 @@ ${parts.join("\n")}
 <ul class="legend">${legend}</ul></figure>`;
 }
 
+/** Points over two axes of one range with the line of equal values, or nothing without a finite point. */
+export function scatterChart(
+  title: string,
+  xTitle: string,
+  yTitle: string,
+  given: readonly { readonly x: number; readonly y: number }[],
+): string {
+  const points = given.filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
+  if (!points.length) return "";
+  const values = points.flatMap(({ x, y }) => [x, y]);
+  const ticks = roundTicks(Math.min(...values), Math.max(...values), 5);
+  const format = (value: number) => String(value);
+  const x = scale({ title: xTitle, format, ticks }, values, room.left + 6, room.right - 6);
+  const y = scale({ title: yTitle, format, ticks }, values, room.bottom, room.top);
+  const ends = [ticks[0], ticks[ticks.length - 1]];
+  const parts = [
+    ...yAxisMarks({ title: yTitle, format }, y),
+    ...xAxisMarks({ title: xTitle, format }, x),
+    `<line class="line dashed base" x1="${n(x.at(ends[0]))}" y1="${n(y.at(ends[0]))}" x2="${n(x.at(ends[1]))}" y2="${n(y.at(ends[1]))}"/>`,
+    ...points.map((p) => `<circle class="cdm" cx="${n(x.at(p.x))}" cy="${n(y.at(p.y))}" r="3"/>`),
+  ];
+  return `<figure class="chart"><figcaption>${escapeHtml(title)}</figcaption>
+<svg viewBox="0 0 ${size.width} ${size.height}" role="img" aria-label="${escapeHtml(`${title}: ${points.length} points, ${yTitle} over ${xTitle}`)}">
+${parts.join("\n")}
+</svg></figure>`;
+}
+
 /** Means of neighbouring points so that at most `most` remain: what a curve of many noisy steps shows at this size. */
 export function thinned(points: readonly ChartPoint[], most: number): ChartPoint[] {
   const group = Math.max(1, Math.ceil(points.length / most));

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import type { CodeStore, Progress } from "./codes.ts";
+import type { Codes, Progress } from "./codes.ts";
 import { draw } from "./cwm.ts";
 import type { Model } from "./model.ts";
 import { type TripletRecord, writeText } from "./records.ts";
@@ -33,7 +33,7 @@ export async function predict(
   device: Device,
   world: Model,
   dynamics: Model | undefined,
-  codes: CodeStore,
+  codes: Codes,
   records: readonly TripletRecord[],
   o: PredictOptions,
 ): Promise<Prediction[]> {
@@ -56,6 +56,37 @@ export async function predict(
     scores: scores[i],
     best: scores[i].length ? bestOf(scores[i]) : 0,
   }));
+}
+
+/** One step of a chain: its prediction and the codes it started from. */
+export interface ChainStep {
+  readonly action: string;
+  readonly before: Uint32Array;
+  readonly prediction: Prediction;
+}
+
+/** Several actions one after another, each on the best result of the last; results are handed on as codes, so nothing is lost between steps. */
+export async function predictChain(
+  device: Device,
+  world: Model,
+  dynamics: Model | undefined,
+  codes: Codes,
+  source: string,
+  actions: readonly string[],
+  o: PredictOptions,
+): Promise<ChainStep[]> {
+  const steps: ChainStep[] = [];
+  let now = codes.get(source);
+  for (const [i, action] of actions.entries()) {
+    const before = now;
+    const record = { id: `step-${i + 1}`, source, target: source, action };
+    const options = { ...o, seed: o.seed + i, batch: 1, onProgress: undefined };
+    const [prediction] = await predict(device, world, dynamics, { get: () => before }, [record], options);
+    steps.push({ action, before: before.codes, prediction });
+    now = { ...before, codes: Uint32Array.from(prediction.candidates[prediction.best]) };
+    o.onProgress?.(i + 1, actions.length);
+  }
+  return steps;
 }
 
 /** Writes predictions as JSON lines. */

@@ -2,51 +2,34 @@
 // directions: "image" scores p(target | source, action), "action" scores p(action | source, target). 50% is chance.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { type Scored, Scorer } from "../models/score.ts";
+import { type Score, type Scored, Scorer } from "../models/score.ts";
 import { layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import type { CodeStore, Progress } from "./codes.ts";
+import { basicNegatives, changedPicture, manipulations, type Negative, type Trajectory } from "./manipulations.ts";
 import { type Model, promptOf } from "./model.ts";
+import { readPicture } from "./pictures.ts";
 import type { TripletRecord } from "./records.ts";
 
-export type Direction = "image" | "action";
-export const negatives = ["action_random", "action_other", "target_random", "target_copy", "inverted"] as const;
-export type Negative = (typeof negatives)[number];
+export * from "./manipulations.ts";
 
-/** One comparison: mean log-probabilities of the real and the manipulated trajectory. */
+export type Direction = "image" | "action";
+
+/** One comparison: mean and summed log-probabilities of the real and the manipulated trajectory. */
 export interface ProbeItem {
   readonly id: string;
   readonly kind: `${Direction}.${Negative}`;
   readonly real: number;
   readonly manipulated: number;
+  readonly real_sum: number;
+  readonly manipulated_sum: number;
 }
 
-interface Trajectory {
-  readonly source: string;
-  readonly target: string;
-  readonly action: string;
-}
-
-/** The manipulations of record i; `other` is a plausible action that does not explain the target, where the data names one. */
-export function manipulations(records: readonly TripletRecord[], i: number): Partial<Record<Negative, Trajectory>> {
-  const r = records[i];
-  const another = (differs: (o: TripletRecord) => boolean) => {
-    for (let step = 1; step < records.length; step++) {
-      const o = records[(i + step) % records.length];
-      if (differs(o)) return o;
-    }
-    return undefined;
-  };
-  const { source, target, action } = r;
-  const other = r.meta?.other as string | undefined;
-  const stranger = another((o) => o.action !== action);
-  const elsewhere = another((o) => o.target !== target);
-  return {
-    ...(stranger && { action_random: { source, target, action: stranger.action } }),
-    ...(other !== undefined && { action_other: { source, target, action: other } }),
-    ...(elsewhere && { target_random: { source, target: elsewhere.target, action } }),
-    target_copy: { source, target: source, action },
-    inverted: { source: target, target: source, action },
-  };
+export interface ProbeOptions {
+  readonly batch: number;
+  /** Kinds of manipulation (default: the paper's four and the plausible other action). */
+  readonly kinds?: readonly Negative[];
+  readonly onProgress?: Progress;
+  readonly signal?: AbortSignal;
 }
 
 /** Runs the probe in the given directions. */
@@ -56,13 +39,26 @@ export async function probe(
   codes: CodeStore,
   records: readonly TripletRecord[],
   directions: readonly Direction[],
-  options: { batch: number; onProgress?: Progress; signal?: AbortSignal },
+  options: ProbeOptions,
 ): Promise<ProbeItem[]> {
   if (records.length === 0) throw new WorldlineError("probe: there are no records; give at least one");
+  const { kinds = basicNegatives } = options;
+  const chosen = records.map((_, i) =>
+    Object.entries(manipulations(records, i)).filter(([kind]) => (kinds as readonly string[]).includes(kind)),
+  );
+  const changed = await changedCodes(
+    model,
+    chosen.flatMap((list) => list.map(([, t]) => t)),
+    options.signal,
+  );
   const items: ProbeItem[] = [];
   for (const direction of directions) {
     const sequence = (t: Trajectory): Scored => {
-      const values = { source: codes.get(t.source).codes, target: codes.get(t.target).codes, action: t.action };
+      const values = {
+        source: codes.get(t.source).codes,
+        target: changed.get(changeName(t)) ?? codes.get(t.target).codes,
+        action: t.action,
+      };
       const l =
         direction === "image"
           ? layoutTemplate(promptOf(model, "cwm"), values, model, { closeTarget: false, end: "none" })
@@ -72,8 +68,7 @@ export async function probe(
     const rows: { id: string; negative: Negative | "real"; scored: Scored }[] = [];
     records.forEach((r, i) => {
       rows.push({ id: r.id, negative: "real", scored: sequence(r) });
-      for (const [negative, t] of Object.entries(manipulations(records, i)))
-        rows.push({ id: r.id, negative: negative as Negative, scored: sequence(t) });
+      for (const [negative, t] of chosen[i]) rows.push({ id: r.id, negative: negative as Negative, scored: sequence(t) });
     });
     const scores = await scoreAll(
       device,
@@ -83,19 +78,34 @@ export async function probe(
     );
     const real = new Map(rows.flatMap((r, i) => (r.negative === "real" ? [[r.id, scores[i]] as const] : [])));
     rows.forEach((r, i) => {
-      if (r.negative !== "real")
-        items.push({ id: r.id, kind: `${direction}.${r.negative}`, real: real.get(r.id)!, manipulated: scores[i] });
+      if (r.negative === "real") return;
+      const [a, b] = [real.get(r.id)!, scores[i]];
+      const kind = `${direction}.${r.negative}` as const;
+      items.push({ id: r.id, kind, real: a.mean, manipulated: b.mean, real_sum: a.sum, manipulated_sum: b.sum });
     });
   }
   return items;
 }
 
-async function scoreAll(
-  device: Device,
-  model: Model,
-  all: readonly Scored[],
-  options: { batch: number; onProgress?: Progress; signal?: AbortSignal },
-): Promise<number[]> {
+const changeName = ({ source, target, change }: Trajectory): string => (change ? `${change}\n${source}\n${target}` : "");
+
+/** Codes of the target pictures that are changed before they are encoded, by changeName. */
+async function changedCodes(model: Model, trajectories: readonly Trajectory[], signal?: AbortSignal): Promise<Map<string, Uint32Array>> {
+  const wanted = [...new Map(trajectories.flatMap((t) => (t.change ? [[changeName(t), t] as const] : []))).entries()];
+  const out = new Map<string, Uint32Array>();
+  for (let i = 0; i < wanted.length; i += model.pictures.batch) {
+    signal?.throwIfAborted();
+    const part = wanted.slice(i, i + model.pictures.batch);
+    const pictures = await Promise.all(
+      part.map(async ([, t]) => changedPicture(t.change!, await readPicture(t.target), await readPicture(t.source))),
+    );
+    const encoded = await model.pictures.encode(pictures);
+    for (const [n, [name]] of part.entries()) out.set(name, encoded[n].codes);
+  }
+  return out;
+}
+
+async function scoreAll(device: Device, model: Model, all: readonly Scored[], options: ProbeOptions): Promise<Score[]> {
   const counted = (s: Scored) => s.weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
   const tokens = Math.max(...all.map((s) => s.ids.length));
   const scorer = await Scorer.make(device, model.lm, {
@@ -105,11 +115,11 @@ async function scoreAll(
     tokens,
     scored: Math.max(...all.map(counted)),
   });
-  const out: number[] = [];
+  const out: Score[] = [];
   for (let i = 0; i < all.length; i += options.batch) {
     options.signal?.throwIfAborted();
     const part = all.slice(i, i + options.batch).map((s) => ({ candidates: [s] }));
-    for (const [score] of await scorer.run(part)) out.push(score.mean);
+    for (const [score] of await scorer.run(part)) out.push(score);
     options.onProgress?.(out.length, all.length);
   }
   scorer.destroy();
