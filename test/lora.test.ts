@@ -7,13 +7,21 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parameters, setTrainable, trainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
-import { addLowRank, dot, type LowRank, linear } from "../engine/ops/index.ts";
+import { addLowRank, dot, embedding, type LowRank, linear } from "../engine/ops/index.ts";
 import { adamw } from "../engine/optim.ts";
 import { hashName, Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { dropoutFactors } from "../kernels/dropout/dropout.check.ts";
-import { type Chameleon, chameleonSpecs, plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
+import {
+  type Chameleon,
+  chameleonSpecs,
+  createChameleon,
+  plainPositions,
+  ropeFor,
+  selfAttention,
+  sequenceInputs,
+} from "../models/chameleon.ts";
 import { type Adapter, adapterData, adapterTensors, createAdapter, withAdapter } from "../models/lora.ts";
 import { collate, type Example, shapeFor } from "../train/data.ts";
 import {
@@ -109,6 +117,56 @@ for (const c of cases) {
     }
     plan.destroy();
   });
+}
+
+for (const dtype of ["bf16", "int8", "int4"] as const) {
+  test(`LoRA over a frozen base stored as ${dtype} trains as over the same numbers in f32`, async () => {
+    const config = tinyConfig({ hidden: 48, heads: 4, kvHeads: 2, intermediate: 64 });
+    const stored = await createChameleon(device, config, new Rng(1, "base"), { as: { dtype, groupSize: 16 } });
+    const held = await readHeld(stored);
+    const plain = await createChameleon(device, config, async (name) => held.get(name)!);
+    const adapter = await warm(config, lora({ rank: 4, dropout: 0.1 }));
+    const examples = randomExamples(config, 2, 9, 3);
+    const run = async (base: Chameleon) => {
+      const { tape, loss, fill } = record(withAdapter(base, adapter), examples, /\.lora_[AB]\./);
+      const plan = await tape.plan();
+      const [value] = await fill(plan).run().read(loss);
+      const grads = await device.read(...[...adapterTensors(adapter).values()].map((t) => tape.grad(t)));
+      plan.destroy();
+      return { loss: value[0], grads };
+    };
+    const [got, want] = [await run(stored), await run(plain)];
+    assert.ok(Math.abs(got.loss - want.loss) < 1e-5, `the losses are ${got.loss} and ${want.loss}`);
+    for (const [i, name] of [...adapterTensors(adapter).keys()].entries()) {
+      const error = size(want.grads[i].map((v, k) => v - got.grads[i][k]) as Float32Array) / size(want.grads[i]);
+      assert.ok(error < 1e-5, `the gradient of ${name} is ${error} of its norm off`);
+    }
+  });
+}
+
+/** Every tensor of a model as the device reads it, whatever it is stored as. */
+async function readHeld(model: Chameleon): Promise<Map<string, Float32Array>> {
+  const out = new Map<string, Float32Array>();
+  for (const [name, t] of parameters(model)) {
+    const rows = t.shape.length === 2 ? t.shape[0] : 1;
+    if (t.dtype === "f32") {
+      out.set(name, (await device.read(t))[0] as Float32Array);
+      continue;
+    }
+    const tape = new Tape(device);
+    const y = tape.keep(embedding(t, tape.input("ids", [rows], "u32")));
+    const plan = await tape.plan();
+    const [values] = await plan
+      .write(
+        "ids",
+        Uint32Array.from({ length: rows }, (_, i) => i),
+      )
+      .run()
+      .read(y);
+    plan.destroy();
+    out.set(name, values as Float32Array);
+  }
+  return out;
 }
 
 /** W + s B A for every pair, in f64. */

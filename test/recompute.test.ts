@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parameters, setTrainable, trainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
-import { dot, linear, scale, swiglu } from "../engine/ops/index.ts";
+import { attention, dot, linear, rmsnorm, scale, sum, swiglu } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -89,6 +89,21 @@ test("recompute within recompute, and a result that is used twice", async () => 
     return g;
   };
   assert.equal(await make(true), await make(false));
+});
+
+test("attention and its gradient take memory linear in the length", async () => {
+  const bytes = async (length: number) => {
+    const tape = new Tape(device, { training: true });
+    const w = device.tensor([128], { name: "w", data: new Float32Array(128).fill(1) });
+    w.trainable = true;
+    const x = rmsnorm(tape.input("x", [1, length, 4, 128]), w);
+    tape.backward(sum(attention(x, x, x, { causal: true })));
+    const plan = await tape.plan();
+    plan.destroy();
+    return plan.activationBytes;
+  };
+  const [one, two] = [await bytes(512), await bytes(1024)];
+  assert.ok(Math.abs(two / one - 2) < 0.01, `${one} bytes, twice the length ${two}`);
 });
 
 /** Examples always in the same order. */

@@ -9,6 +9,7 @@ const sizes: Numbers[] = [
   { B: 1, T: 37, S: 70, N: 4, K: 2, D: 16, causal: 1, padded: 0 },
   { B: 1, T: 70, S: 37, N: 2, K: 1, D: 36, causal: 1, padded: 1 },
   { B: 1, T: 33, S: 33, N: 3, K: 1, D: 128, causal: 1, padded: 0 },
+  { B: 2, T: 45, S: 45, N: 4, K: 2, D: 128, causal: 1, padded: 1 },
   { B: 1, T: 17, S: 40, N: 1, K: 1, D: 512, causal: 0, padded: 0 },
 ];
 const timed: Numbers[] = [
