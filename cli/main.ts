@@ -10,6 +10,7 @@ const commands = [
   "demo",
   "doctor",
   "train",
+  "plan",
   "annotate",
   "filter",
   "weights",

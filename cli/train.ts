@@ -93,7 +93,8 @@ export function roleOptions(c: TrainConfig): Omit<RoleOptions, "base" | "data"> 
   };
 }
 
-function loraOf(c: TrainConfig): LoraConfig {
+/** The adapter of a configuration. */
+export function loraOf(c: TrainConfig): LoraConfig {
   return {
     rank: c.lora_r,
     alpha: c.lora_alpha,

@@ -215,8 +215,8 @@ export function chameleonSpecs(c: ChameleonConfig): { name: string; shape: numbe
   return specs;
 }
 
-/** Where a model's numbers come from: a seed, float32 arrays by name, or a checkpoint read by pieces. */
-export type WeightSource = Rng | TensorReader | Checkpoint;
+/** Where a model's numbers come from: a seed, float32 arrays by name, a checkpoint read by pieces, or nowhere (a plan of memory). */
+export type WeightSource = Rng | TensorReader | Checkpoint | null;
 
 /** What a model takes on the device: matrices in the chosen type with their scales, everything else f32. */
 export function weightBytes(config: ChameleonConfig, to: StoredAs): number {
@@ -251,6 +251,7 @@ export async function createChameleon(
   let done = 0;
   let waiting = 0;
   for (const t of tensors) {
+    if (source === null) break;
     for await (const { part, at, bytes } of tensorPieces(source, t, isMatrix(t.name) ? as : asF32, config)) {
       device.upload(part === "values" ? t : t.quantized!.scales, at, bytes);
       waiting += bytes.byteLength;
@@ -279,7 +280,7 @@ function place(device: Device, { name, shape }: { name: string; shape: number[] 
 }
 
 /** A tensor's bytes from any source, as it is to be stored. */
-async function* tensorPieces(source: WeightSource, t: Tensor, as: StoredAs, config: ChameleonConfig): AsyncGenerator<Piece> {
+async function* tensorPieces(source: NonNullable<WeightSource>, t: Tensor, as: StoredAs, config: ChameleonConfig): AsyncGenerator<Piece> {
   const shape = t.shape.length === 2 ? t.shape : [1, t.size];
   const unfit = (what: string) =>
     new WorldlineError(`${t.name} has ${what} but (${t.shape.join(", ")}) is needed; config.json does not fit the weights`);

@@ -24,21 +24,24 @@ function linearLayers(config: ChameleonConfig): Map<string, readonly number[]> {
 }
 
 /**
- * An adapter on the device: from a file, or new from a seed, A uniform within +-1/sqrt(in) (Kaiming, as PEFT) and B zero, so that it changes nothing yet.
+ * An adapter on the device: from a file, or new from a seed, A uniform within +-1/sqrt(in) (Kaiming, as PEFT) and B zero, so that it changes nothing yet;
+ * null: memory alone.
  */
 export async function createAdapter(
   device: Device,
   model: ChameleonConfig,
   config: LoraConfig,
-  source: Rng | AdapterFile,
+  source: Rng | AdapterFile | null,
 ): Promise<Adapter> {
   const layers = linearLayers(model);
-  const modules = [...layers.keys()].filter((m) => (source instanceof Rng ? isTarget(config, m) : source.has(`${m}.lora_A.weight`)));
+  const modules = [...layers.keys()].filter((m) =>
+    source === null || source instanceof Rng ? isTarget(config, m) : source.has(`${m}.lora_A.weight`),
+  );
   if (modules.length === 0)
     throw new WorldlineError(
       `LoRA: ${JSON.stringify(config.target)} names no linear layer of attention or MLP; the last parts of their names are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj`,
     );
-  if (!(source instanceof Rng)) refuseOthers(source, modules);
+  if (source !== null && !(source instanceof Rng)) refuseOthers(source, modules);
   const specs = modules.flatMap((m) => {
     const [out, inner] = layers.get(m)!;
     const { rank } = rankAndScale(config, m);
@@ -49,6 +52,7 @@ export async function createAdapter(
   });
   const tensors = device.arena(specs, "adapter", "adapter");
   for (const t of tensors) {
+    if (source === null) break;
     const data = source instanceof Rng ? initial(source.fork(t.name), t) : await source.readFloat32(t.name);
     if (data.length !== t.size)
       throw new WorldlineError(
