@@ -41,6 +41,7 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
   const read = (files: PartialConfig["data"]) => readTripletFiles(filesOf(files), { skipMissing: c.skip_missing, seed: c.seed });
   const parts = [...(await read(c.data)), ...(await read(c.synthetic))];
   for (const p of parts) if (parts.length > 1 || p.missing || p.untargeted || p.capped) say(describePart(p));
+  const held = (await read(c.eval_data)).flatMap((p) => p.records).slice(0, c.eval_samples);
   const signal = interruption();
   const base = await folderOf(c.model_name_or_path, signal);
   const device = await openDevice();
@@ -50,6 +51,7 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
     ...roleOptions(c),
     base,
     data: parts,
+    heldOut: { records: held, pictures: c.eval_pictures },
     signal,
     onEncode: progress("encoding pictures"),
     onStart: async ({ examples, options, resumed }) => {
@@ -57,6 +59,8 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
       if (!existsSync(join(c.output_dir, "config.toml"))) await writeText(join(c.output_dir, "config.toml"), printConfig(c, preset));
     },
     onLog: (r, options) => status(lineOf(r, options, ceiling)),
+    onEval: (r) => say(`step ${r.step}: held-out loss ${r.eval_loss.toFixed(4)}, ${(100 * r.eval_accuracy).toFixed(1)}% of tokens right`),
+    onNotice: say,
     onSkip: (step, loss, norm) => say(`step ${step} is passed over: loss ${loss}, gradient norm ${norm}`),
   });
   if (!result) throw new Interrupted();

@@ -39,6 +39,13 @@ export class PictureCoder {
     this.batch = batch;
   }
 
+  /** Gives the memory of encoding and decoding back until it is needed again. No call may be under way. */
+  async release(): Promise<void> {
+    for (const made of [...this.encoders.values(), ...this.decoders.values()]) (await made).plan.destroy();
+    this.encoders.clear();
+    this.decoders.clear();
+  }
+
   /** Pixels per code along each side. */
   get reduction(): number {
     return 2 ** (this.vqgan.config.channelMultiplier.length - 1);

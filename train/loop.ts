@@ -146,6 +146,7 @@ export async function train(
         run.total.tokens += b.tokens;
         run.total.flops += 3 * flops(model.config, o.batch, b.shape.T, b.shape.scored * o.batch);
       }
+      result.catch(() => undefined);
       pending.push(async () => run.settle(i + 1, await result));
       run.stopped = hooks.signal?.aborted ?? false;
       const due = run.due();
@@ -226,7 +227,7 @@ class Run {
   due(): { any: boolean; log: boolean; evaluate: boolean; save: boolean } {
     const { o, at } = this;
     const last = at === o.steps;
-    const every = (n: number) => n > 0 && (at % n === 0 || last);
+    const every = (n: number) => last || (n > 0 && at % n === 0);
     const log = every(o.logEvery);
     const evaluate = this.hooks.evaluate !== undefined && every(o.evalEvery);
     const save = this.stopped || (!last && at % o.saveEvery === 0);

@@ -106,6 +106,8 @@ export class TrainStep {
       this.update.plan.set("lr", lr).set("step", step).run();
       readings.push(this.update.plan.read(this.update.norm));
     }
+    // A reading that fails is reported when the step is awaited, which may be after other work.
+    for (const r of readings) r.catch(() => undefined);
     return Promise.all(readings).then((all) => {
       const numbers = all.flatMap((values) => values.map((v) => v[0]));
       return { loss: numbers.slice(0, -1).reduce((a, v) => a + v, 0), norm: numbers[numbers.length - 1] };

@@ -27,6 +27,7 @@ import { type LoraConfig, peftName, saveAdapter, writeAdapterConfig } from "../w
 import { workerFeed } from "./batch_feed.ts";
 import type { CodeStore, Progress } from "./codes.ts";
 import { type ExampleOptions, type Role, tripletSet } from "./examples.ts";
+import { heldOut } from "./held_out.ts";
 import { type LoadOptions, loadModel, type Model, saveModel } from "./model.ts";
 import type { RecognitionOptions } from "./recognition.ts";
 import { type TripletRecord, writeText } from "./records.ts";
@@ -57,8 +58,8 @@ export interface RoleOptions {
   /** Checkpoints to keep while training, and whether they stay at the end. Default 1, and no. */
   readonly keep?: number;
   readonly keepAtEnd?: boolean;
-  /** Held-out loss and pictures; see world/held_out.ts. */
-  readonly evaluate?: (model: Model, codes: CodeStore, run: RunFolder) => Promise<NonNullable<TrainHooks["evaluate"]>>;
+  /** Held-out triplets whose loss is measured, and how many of them are drawn (or named) into a picture grid. */
+  readonly heldOut?: { readonly records: readonly TripletRecord[]; readonly pictures: number };
   readonly onStart?: (start: { examples: number; options: TrainOptions; resumed: number }) => Promise<void>;
   readonly onLog?: (r: TrainRecord, options: TrainOptions) => void;
   readonly onEval?: (r: EvalRecord) => void;
@@ -89,8 +90,10 @@ export async function trainRole(
 ): Promise<RoleResult | undefined> {
   const base = await loadModel(device, o.base, { dtype: o.dtype, onNotice: o.onNotice });
   const store = await codes(base);
-  const pictures = o.data.flatMap((d) => d.records).flatMap((r) => [r.source, r.target]);
+  const everything = [...o.data.flatMap((d) => d.records), ...(o.heldOut?.records ?? [])];
+  const pictures = everything.flatMap((r) => [r.source, r.target]);
   await store.add(pictures, { onProgress: o.onEncode, signal: o.signal });
+  await base.pictures.release();
   const examples = exampleOptions(o, typeof o.training === "function" ? o.training(1).seed : o.training.seed);
   const set = tripletSet(base, store, o.data, examples);
   const count = set.entries(0).length;
@@ -128,7 +131,7 @@ export async function trainRole(
       o.onEval?.(r);
     },
     onSkip: o.onSkip,
-    evaluate: await o.evaluate?.(model, store, run),
+    evaluate: await evaluator(device, model, store, run, examples, o, options.batch),
     signal: o.signal,
     store: {
       async load() {
@@ -155,6 +158,19 @@ export async function trainRole(
 function exampleOptions(o: RoleOptions, seed: number): ExampleOptions {
   const task = o.role === "cdm" ? "cdm" : "cwm";
   return { role: o.role, templates: o.templates ?? [plainTemplate(task, "text_first")], recognition: o.recognition, seed };
+}
+
+function evaluator(
+  device: Device,
+  model: Model,
+  store: CodeStore,
+  run: RunFolder,
+  examples: ExampleOptions,
+  o: RoleOptions,
+  batch: number,
+) {
+  if (!o.heldOut || o.heldOut.records.length === 0) return undefined;
+  return heldOut(device, model, store, run, { ...o.heldOut, examples, batch: Math.min(8, batch), onNotice: o.onNotice });
 }
 
 /** The model with a new adapter, of which alone is trained; or the base with everything to be trained. */
