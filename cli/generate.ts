@@ -8,10 +8,10 @@ import { checkWritable } from "../weights/file_source.ts";
 import { type Grid, generate, type Piece, promptIds } from "../world/generation.ts";
 import { loadModel, type Model } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
-import { folderOf } from "./shared.ts";
-import { count, interruption, number, progress, say, status } from "./terminal.ts";
+import { folderOf, type StorageFlags, storageOptions, withStorage } from "./shared.ts";
+import { count, interruption, number, progress, say } from "./terminal.ts";
 
-interface Flags {
+interface Flags extends StorageFlags {
   model: string;
   prompt: string;
   image: string[];
@@ -34,7 +34,7 @@ interface Flags {
 
 /** Adds the command. */
 export function register(program: Command): void {
-  program
+  const command = program
     .command("generate")
     .description("continue a prompt of text and pictures with text, pictures or both")
     .requiredOption("-m, --model <model>", "model folder or hub id")
@@ -54,8 +54,8 @@ export function register(program: Command): void {
     .option("--cfg <image,full>", "guidance of a drawn picture: U + image (M - U) + full (F - M); Chameleon's: 1.2,3", guidanceOf)
     .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0)
     .addOption(new Option("--cache <type>", "storage of keys and values").choices(["f32", "f16"]).default("f32"))
-    .option("--json", "print one JSON object instead of text")
-    .action(run);
+    .option("--json", "print one JSON object instead of text");
+  withStorage(command).action(run);
 }
 
 function gridOf(text: string): Grid {
@@ -89,8 +89,7 @@ async function run(f: Flags): Promise<void> {
   const signal = interruption();
   const folder = await folderOf(f.model, signal);
   const device = await openDevice();
-  status(`loading ${f.model}`);
-  const model = await loadModel(device, folder);
+  const model = await loadModel(device, folder, storageOptions(f));
   if (f.out && !model.vqgan.decoder)
     throw new WorldlineError(
       `${f.model} has no picture decoder, as the official Chameleon files: it can read pictures but not draw them; take an Anole conversion`,

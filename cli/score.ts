@@ -8,10 +8,9 @@ import { codesToIds } from "../tokenizer/vocab.ts";
 import { promptIds } from "../world/generation.ts";
 import { loadModel } from "../world/model.ts";
 import { readPicture } from "../world/pictures.ts";
-import { folderOf } from "./shared.ts";
-import { status } from "./terminal.ts";
+import { folderOf, type StorageFlags, storageOptions, withStorage } from "./shared.ts";
 
-interface Flags {
+interface Flags extends StorageFlags {
   model: string;
   prompt: string;
   image: string[];
@@ -25,7 +24,7 @@ interface Flags {
 
 /** Adds the command. */
 export function register(program: Command): void {
-  program
+  const command = program
     .command("score")
     .description("log-probabilities of given continuations of a prompt")
     .requiredOption("-m, --model <model>", "model folder or hub id")
@@ -36,8 +35,8 @@ export function register(program: Command): void {
     .option("--plain", "continue the prompt instead of answering it (no end of turn)")
     .option("--eos", "count the end of the sequence behind each text")
     .addOption(new Option("--cache <type>", "storage of keys and values").choices(["f32", "f16"]).default("f32"))
-    .option("--json", "print one JSON object a line")
-    .action(run);
+    .option("--json", "print one JSON object a line");
+  withStorage(command).action(run);
 }
 
 async function run(f: Flags): Promise<void> {
@@ -46,8 +45,7 @@ async function run(f: Flags): Promise<void> {
   const targets = await Promise.all(f.picture.map((path) => readPicture(path)));
   const folder = await folderOf(f.model);
   const device = await openDevice();
-  status(`loading ${f.model}`);
-  const model = await loadModel(device, folder);
+  const model = await loadModel(device, folder, storageOptions(f));
   const { vocab, tokenizer, config } = model;
   const asked = await promptIds(model, f.prompt, images, { plain: f.plain });
   if (asked.length < 2) throw new WorldlineError("score: the prompt is empty; give a --prompt or an --image");

@@ -271,13 +271,11 @@ export const cases: Case[] = [
     name: "a prompt and new tokens past the model's positions",
     args: ["generate", "--model", "model", "--prompt", "one red ring", "--max-tokens", "5000"],
     want: /^the prompt has \d+ tokens, with 5000 new ones more than the model's \d+ positions; shorten the prompt or ask for fewer$/,
-    before: /^loading model$/,
   },
   {
     name: "a prompt with more places than pictures",
     args: ["generate", "--model", "model", "--prompt", "<image> and <image>", "--image", "picture.png"],
     want: "the prompt has 2 times <image> but 1 pictures were given; both must agree",
-    before: /^loading model$/,
   },
   {
     name: "generating from nothing",
@@ -298,7 +296,6 @@ export const cases: Case[] = [
     name: "drawing with files that have no picture decoder",
     args: ["generate", "--model", goldenPath("tiny-mha/bf16"), "--prompt", "a", "--out", "out.png"],
     want: /has no tokenizer\.json; a model folder needs/,
-    before: /^loading /,
   },
   {
     name: "encoding what is no picture",

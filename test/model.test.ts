@@ -5,6 +5,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { parameters, setTrainable } from "../engine/module.ts";
 import { openDevice } from "../engine/node.ts";
+import { ropeTable } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import { plainPositions, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
@@ -54,6 +55,17 @@ for (const name of ["tiny-mha", "tiny-gqa"]) {
   });
 }
 
+test("with dynamic scaling, positions after the known ones are rotated as the last of their sequence", async () => {
+  const options = { theta: 100, headDim: 6, scaling: { type: "dynamic", factor: 2 }, maxPositions: 8 } as const;
+  const table = ropeTable(device, { ...options, positions: 14, known: 5 });
+  const [cos] = await device.read(table.cos);
+  for (let p = 0; p < 14; p++) {
+    const length = Math.max(5, p + 1);
+    const theta = length <= 8 ? 100 : 100 * ((2 * length) / 8 - 1) ** (6 / 4);
+    for (let j = 0; j < 3; j++) assert.ok(Math.abs(cos[p * 3 + j] - Math.cos(p * theta ** (-j / 3))) < 1e-6, `position ${p}, pair ${j}`);
+  }
+});
+
 interface Case {
   readonly name: string;
   readonly sizes: Partial<ChameleonConfig>;
@@ -75,6 +87,16 @@ const cases: Case[] = [
     sizes: { heads: 4, kvHeads: 1, tieWordEmbeddings: true, vocabSize: 50 },
     lengths: [13, 2, 11],
     denominator: 17,
+  },
+  {
+    name: "three query heads to a key head, head size 10, small theta, large epsilon, dynamic rope scaling",
+    sizes: {
+      ...{ hidden: 60, heads: 6, kvHeads: 2, intermediate: 52, layers: 3, vocabSize: 131, ropeTheta: 300, rmsNormEps: 1e-3 },
+      ...{ maxPositions: 12, ropeScaling: { type: "dynamic", factor: 3 } },
+    },
+    // One length: in a batch the longest row decides the scaling, for all.
+    lengths: [17],
+    denominator: "weights",
   },
   {
     name: "one layer past the edges of the tiles",

@@ -24,8 +24,9 @@ export async function tokenizerIn(folder: string): Promise<Tokenizer | undefined
 
 /** The id space of config.json's vocabulary_map or of the tokenizer; undefined where there is neither. */
 export async function vocabIn(folder: string): Promise<Vocab | undefined> {
-  const config = parseConfig(await object(folder, "config.json"), join(folder, "config.json"));
-  if (config.vocabularyMap) return vocabOf(config);
   const tokenizer = await tokenizerIn(folder);
-  return tokenizer && vocabOf(config, Object.fromEntries(tokenizer.vocabulary));
+  const names = tokenizer && Object.fromEntries(tokenizer.vocabulary);
+  const config = parseConfig(await object(folder, "config.json"), join(folder, "config.json"), names);
+  const known = config.vocabularyMap ?? names;
+  return known && vocabOf(config, known);
 }
