@@ -2,6 +2,7 @@
 // tokenizer/pixels.ts, because it must match Pillow bit for bit.
 
 import { readFile, stat } from "node:fs/promises";
+import { inflateSync } from "node:zlib";
 import { PNG } from "pngjs";
 import sharp from "sharp";
 import { WorldlineError } from "../engine/errors.ts";
@@ -9,7 +10,8 @@ import { checkPicture, type Picture } from "../tokenizer/pixels.ts";
 import { reasonOf, writeFileAtomic } from "../weights/file_source.ts";
 
 const largestSide = 20000;
-const largestPixels = 268402689;
+/** As in Pillow, which warns of a decompression bomb above it. */
+const largestPixels = 89478485;
 
 /**
  * Reads a picture file: RGB, or RGBA where some pixel is not opaque. EXIF orientation is applied. Throws a WorldlineError that names the path
@@ -59,6 +61,7 @@ function decodePng(bytes: Uint8Array, name: string): Picture {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 33) throw damaged(name, "the file is cut off");
   checkSize(view.getUint32(16), view.getUint32(20), name);
+  checkFilled(bytes, view, name);
   try {
     const { width, height, data } = PNG.sync.read(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     const picture = { width, height, channels: 4 as const, data: new Uint8Array(data) };
@@ -68,6 +71,42 @@ function decodePng(bytes: Uint8Array, name: string): Picture {
     throw damaged(name, String(error instanceof Error ? error.message : error));
   }
 }
+
+/** Throws where a PNG's data has fewer bytes than its size needs: the decoder would fill up with black. */
+function checkFilled(bytes: Uint8Array, view: DataView, name: string): void {
+  const [width, height, depth, color, interlaced] = [view.getUint32(16), view.getUint32(20), bytes[24], bytes[25], bytes[28] === 1];
+  const channels = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 }[color] ?? 0;
+  if (channels === 0 || ![1, 2, 4, 8, 16].includes(depth)) throw damaged(name, `color type ${color} with ${depth} bits is no PNG's`);
+  const passBytes = (w: number, h: number) => (w && h ? h * (1 + Math.ceil((w * depth * channels) / 8)) : 0);
+  const part = (n: number, from: number, step: number) => Math.max(0, Math.ceil((n - from) / step));
+  const needed = interlaced
+    ? adam7.reduce((sum, [x, y, dx, dy]) => sum + passBytes(part(width, x, dx), part(height, y, dy)), 0)
+    : passBytes(width, height);
+  const data: Uint8Array[] = [];
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const length = view.getUint32(at);
+    if (String.fromCharCode(...bytes.subarray(at + 4, at + 8)) === "IDAT") data.push(bytes.subarray(at + 8, at + 8 + length));
+    at += 12 + length;
+  }
+  let filled = 0;
+  try {
+    filled = inflateSync(Buffer.concat(data), { maxOutputLength: needed + 65536 }).length;
+  } catch (error) {
+    throw damaged(name, String(error instanceof Error ? error.message : error));
+  }
+  if (filled < needed) throw damaged(name, `${filled} of ${needed} bytes are there`);
+}
+
+/** First column and row, and steps, of the seven passes of an interlaced PNG. */
+const adam7 = [
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
+] as const;
 
 async function decodeOther(bytes: Uint8Array, name: string): Promise<Picture> {
   try {
