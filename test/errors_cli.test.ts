@@ -1,80 +1,19 @@
 // What commands say when something is wrong: run as people run them, each must end with exit code 1, one sentence on stderr, no stack trace and
 // nothing half-written. Also what a command says and goes on.
 
-import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { cases, folder, linux, noAdapter } from "./errors_cli_cases.ts";
-
-const main = fileURLToPath(new URL("../cli/main.ts", import.meta.url));
-const tsx = import.meta.resolve("tsx");
-interface Outcome {
-  readonly code: number | null;
-  readonly out: string;
-  /** Lines of stderr but those that Dawn and the Vulkan loader write from native code. */
-  readonly said: string[];
-}
-
-const native = /^(Warning: (maxDynamic|vk|loader_|Couldn't|DriverLoader|.*libvulkan)|\s+at \w+ \(.*third_party\/dawn)/;
-
-function run(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
-  return new Promise((done, fail) => {
-    const child = spawn(process.execPath, ["--import", tsx, main, ...args], {
-      cwd: folder,
-      env: { ...process.env, ...env },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let [out, err] = ["", ""];
-    child.stdout.setEncoding("utf8").on("data", (text: string) => void (out += text));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => void (err += text));
-    const timer = setTimeout(() => child.kill("SIGKILL"), 120_000);
-    child.on("error", fail).on("close", (code) => {
-      clearTimeout(timer);
-      done({ code, out, said: err.split("\n").filter((line) => line.trim() && !native.test(line)) });
-    });
-  });
-}
+import { runCommand, testCases } from "./errors_cli_run.ts";
 
 /** Everything below the scratch folder. */
 const listing = () => readdirSync(folder, { recursive: true, encoding: "utf8" }).sort();
 
-/** Three at a time: a command spends most of its start waiting for the disk and the compiler. */
-async function sideBySide<T>(work: readonly (() => Promise<T>)[]): Promise<T[]> {
-  const results: T[] = [];
-  let next = 0;
-  const worker = async () => {
-    while (next < work.length) {
-      const i = next++;
-      results[i] = await work[i]();
-    }
-  };
-  await Promise.all([worker(), worker(), worker()]);
-  return results;
-}
-
 const kept = listing();
-const wanted = cases.filter((c) => !c.skip);
-const outcomes = await sideBySide(wanted.map((c) => () => run(c.args, c.env)));
+await testCases(folder, cases);
 const left = listing();
-
-for (const [i, c] of wanted.entries()) {
-  test(c.name, () => {
-    const { code, out, said } = outcomes[i];
-    const words = `exit code ${code}, said:\n${said.join("\n")}`;
-    assert.is(code, 1, words);
-    const lines = [...said];
-    if (c.usage) assert.is(lines.pop(), "(see --help)", words);
-    const sentence = lines.pop() ?? "";
-    if (typeof c.want === "string") assert.is(sentence, c.want.replaceAll("{}", folder), words);
-    else assert.match(sentence, c.want, words);
-    if (c.before) assert.match(lines.pop() ?? "", c.before, words);
-    assert.equal(lines, [], "more than one sentence");
-    assert.not.match(out, /\n\s+at /);
-  });
-}
 
 test("no command that failed left anything behind", () => {
   const made = left.filter((name) => !kept.includes(name) && !name.startsWith("frames"));
@@ -86,7 +25,7 @@ test("no command that failed left anything behind", () => {
 });
 
 test("an action with unknown words is carried out, and said", async () => {
-  const { code, said } = await run([
+  const { code, said } = await runCommand(folder, [
     "edit",
     "--cwm",
     "model",
@@ -110,7 +49,7 @@ test("an action with unknown words is carried out, and said", async () => {
 
 if (linux) {
   test("doctor says what is missing and how to mend it", async () => {
-    const { code, out, said } = await run(["doctor"], noAdapter);
+    const { code, out, said } = await runCommand(folder, ["doctor"], noAdapter);
     assert.is(code, 1);
     assert.equal(said, []);
     assert.match(out, /^tried +system drivers: no (driver|loader) /m);
@@ -119,7 +58,7 @@ if (linux) {
   });
 
   test("doctor --adapter hardware does not take a software adapter", async () => {
-    const { code, out } = await run(["doctor", "--adapter", "hardware", "--json"], noAdapter);
+    const { code, out } = await runCommand(folder, ["doctor", "--adapter", "hardware", "--json"], noAdapter);
     assert.is(code, 1);
     const { ok, adapter, remedy } = JSON.parse(out) as { ok: boolean; adapter: unknown; remedy: string };
     assert.equal(

@@ -7,6 +7,7 @@ import { saveModel } from "../world/model.ts";
 import { encodePng } from "../world/pictures.ts";
 import { createBase, defaultBase } from "../world/tabletop/base.ts";
 import { defaultWorld } from "../world/tabletop/world.ts";
+import type { Case } from "./errors_cli_run.ts";
 import { goldenPath } from "./goldens.ts";
 import { scratchFolder } from "./tiny_model.ts";
 
@@ -51,20 +52,6 @@ function makeFiles(): void {
   lines("bad_picture.jsonl", { ...triplet, target: "text.png" });
   lines("no_picture.jsonl", { ...triplet, target: "nowhere.png" });
   writeFileSync(at("torn.jsonl"), `${JSON.stringify(triplet)}\n{"id": "b", "sour`);
-}
-
-/** A command that must fail. */
-export interface Case {
-  readonly name: string;
-  readonly args: readonly string[];
-  /** The whole sentence, with {} for the scratch folder, or a pattern. */
-  readonly want: string | RegExp;
-  readonly env?: Record<string, string>;
-  /** Lines before the sentence. */
-  readonly before?: RegExp;
-  /** The hint that commander puts below usage errors. */
-  readonly usage?: true;
-  readonly skip?: boolean;
 }
 
 await makeModels();

@@ -57,7 +57,7 @@ export async function fetchPatiently(url: string, init: RequestInit, options: Fe
       response = await fetch(url, { ...init, headers: { ...options.headers, ...headersOf(init) }, signal: AbortSignal.any(signals) });
     } catch (error) {
       options.signal?.throwIfAborted();
-      if (attempt === attempts)
+      if (attempt === (isAbsent(error) ? 2 : attempts))
         throw new UnreachableError(`${new URL(url).host} cannot be reached (${networkReason(error)}); check the network and try again`);
       await pause(attempt, options);
       continue;
@@ -84,6 +84,11 @@ async function wait(milliseconds: number, signal: AbortSignal | undefined): Prom
     signal?.throwIfAborted();
     throw error;
   });
+}
+
+/** Nobody there, or no network: trying long is no use. */
+function isAbsent(error: unknown): boolean {
+  return ["no such host", "connection refused"].includes(networkReason(error));
 }
 
 /** What went wrong below HTTP, in a few words. */

@@ -102,15 +102,20 @@ async function steps(folder: string, checkpoint: Checkpoint, adapter: AdapterFil
 const isFloat = (dtype: string): dtype is FloatDtype => dtype === "F32" || dtype === "F16" || dtype === "BF16";
 const isPicture = (name: string) => name.startsWith("model.vqmodel.");
 
-/** Names of the tensors that the adapter changes. Throws where it has one that the model lacks. */
+/** Names of the tensors that the adapter changes. Throws where the model has no such tensor, or one of another shape. */
 function checkAdapter(adapter: AdapterFile, tensors: readonly TensorStream[]): string[] {
-  const known = new Set(tensors.map((t) => t.name));
+  const shapes = new Map(tensors.map((t) => [t.name, t.shape]));
   const touched = new Set(adapter.names.map((name) => name.replace(/\.lora_[AB]\.weight$/, ".weight")));
-  for (const name of touched)
-    if (!known.has(name))
+  for (const name of touched) {
+    const module = name.replace(/\.weight$/, "");
+    const ours = shapes.get(name)?.join(" x ");
+    const pair = adapter.has(`${module}.lora_A.weight`);
+    const theirs = pair ? [adapter.shape(`${module}.lora_B.weight`)[0], adapter.shape(`${module}.lora_A.weight`)[1]] : adapter.shape(name);
+    if (ours !== theirs.join(" x "))
       throw new WorldlineError(
-        `${adapter.folder}: the adapter changes ${name}, which this model does not have; it belongs to another base`,
+        `${adapter.folder}: the adapter changes ${name} of ${theirs.join(" x ")} values, this model has ${ours ?? "none"}; it belongs to another base`,
       );
+  }
   return [...touched];
 }
 
