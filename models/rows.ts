@@ -24,7 +24,7 @@ export async function withRows(device: Device, model: Chameleon, { of, first, co
     throw new WorldlineError(`rows ${first} to ${first + count - 1} of ${of}: they must lie within 0 to ${V - 1}; choose others`);
   const table: Table = of === "lm_head" ? model.lm_head : model.model.embed_tokens;
   const weight = device.tensor([count, C], { name: `${of}.rows.weight`, kind: "weights" });
-  device.write(weight, fresh ? fresh.normals(count * C, Math.sqrt(2 / C)) : await valuesOf(device, table, first, count));
+  device.write(weight, fresh ? fresh.normals(count * C, Math.sqrt(2 / C)) : await tableRows(device, table, first, count));
   const chosen: Table = { weight: table.weight, rows: { first, weight } };
   const [head, tokens] = [of === "lm_head" || tied, of === "model.embed_tokens" || tied];
   return Object.assign(Object.create(Object.getPrototypeOf(model) as object) as Chameleon, model, {
@@ -34,7 +34,7 @@ export async function withRows(device: Device, model: Chameleon, { of, first, co
 }
 
 /** Rows as the model reads them, whatever they are stored as. */
-async function valuesOf(device: Device, table: Table, first: number, count: number): Promise<Float32Array> {
+export async function tableRows(device: Device, table: Table, first = 0, count = table.weight.shape[0]): Promise<Float32Array> {
   const tape = new Tape(device);
   const y = tape.keep(embedding(table.weight, tape.input("ids", [count], "u32"), { rows: table.rows }));
   const plan = await tape.plan();

@@ -22,7 +22,7 @@ import {
   selfAttention,
   sequenceInputs,
 } from "../models/chameleon.ts";
-import { type Adapter, adapterData, adapterTensors, createAdapter, withAdapter } from "../models/lora.ts";
+import { type Adapter, adapterData, adapterTensors, createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
 import { collate, type Example, shapeFor } from "../train/data.ts";
 import {
   allLinear,
@@ -54,7 +54,7 @@ async function warm(config: ChameleonConfig, settings: LoraConfig, seed = 5): Pr
 }
 
 /** A training step's tape over examples, every weight of `which` trained. */
-function record(model: Chameleon, examples: readonly Example[], which: RegExp) {
+function record(model: Chameleon, examples: readonly Example[], which: RegExp | RegExp[]) {
   const shape = shapeFor(examples, 1);
   const batch = collate(examples, shape, model.config.padId);
   setTrainable(model, which);
@@ -401,6 +401,48 @@ test("two adapters over one base hold the base once, and each gives its own answ
   const names = (model: Chameleon) => new Map([...parameters(model)].filter(([name]) => !name.includes("lora_")));
   for (const [name, t] of names(m.lm)) assert.ok(names(first).get(name) === t && names(second).get(name) === t, name);
   assert.is(withAdapter(first, b).model.layers[0].mlp.up_proj.lora_A?.weight, b.pairs.get("model.layers.0.mlp.up_proj")?.A);
+});
+
+test("the head and the token table can be trained whole beside the pairs, and are saved with them", async () => {
+  const config = tinyConfig();
+  const m = await tinyModel(device, config, 12);
+  const settings = lora({ modulesToSave: ["lm_head", "embed_tokens"] });
+  assert.match(
+    await messageOf(() => createAdapter(device, config, settings, new Rng(1))),
+    /lm_head is to be trained whole and needs the base's values/,
+  );
+  assert.match(
+    await messageOf(() => createAdapter(device, config, lora({ modulesToSave: ["q_norm"] }), new Rng(1))),
+    /modules_to_save names "q_norm"/,
+  );
+  const adapter = await createAdapter(device, config, settings, new Rng(1), m.lm);
+  const model = withAdapter(m.lm, adapter);
+  trainAdapter(model, adapter);
+  const own = await device.read(m.lm.lm_head.weight, m.lm.model.embed_tokens.weight);
+  const { tape, fill } = record(model, randomExamples(config, 2, 9, 3), [/\.lora_[AB]\./, /^lm_head\./, /embed_tokens/]);
+  assert.equal([...trainable(model).keys()].sort(), [...adapterTensors(adapter).keys()].sort());
+  adamw(tape, trainable(model), {
+    lr: tape.scalar("lr", 1e-2),
+    step: tape.scalar("step", 1),
+    betas: [0.9, 0.98],
+    eps: 1e-8,
+    weightDecay: 0,
+  });
+  fill(await tape.plan()).run();
+  const [head, table] = await device.read(adapter.whole.get("lm_head")!, adapter.whole.get("model.embed_tokens")!);
+  assert.ok(head.some((v, i) => v !== own[0][i]) && table.some((v, i) => v !== own[1][i]), "both moved");
+  assert.equal(await device.read(m.lm.lm_head.weight, m.lm.model.embed_tokens.weight), own, "the base did not");
+  const folder = join(scratchFolder(), "adapter");
+  await saveAdapter(folder, settings, await adapterData(device, adapter));
+  const file = await openAdapter(folder);
+  const again = await createAdapter(device, config, file.config, file);
+  assert.equal(await adapterData(device, again), await adapterData(device, adapter));
+  assert.equal(await mergedTensor(file, "lm_head.weight", Float32Array.from(own[0])), head);
+  assert.ok(
+    withAdapter(model, await warm(config, lora())).lm_head.weight === m.lm.lm_head.weight,
+    "another adapter over the view takes the base's head",
+  );
+  await file.close();
 });
 
 test("a low-rank adapter alone learns a batch by heart; the base does not move", async () => {

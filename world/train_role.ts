@@ -6,10 +6,9 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { parameters, setTrainable } from "../engine/module.ts";
+import { setTrainable, trainable } from "../engine/module.ts";
 import { Rng } from "../engine/rng.ts";
-import type { Chameleon } from "../models/chameleon.ts";
-import { type Adapter, adapterData, createAdapter, withAdapter } from "../models/lora.ts";
+import { type Adapter, adapterData, createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
 import { plainTemplate, type Template } from "../tokenizer/templates.ts";
 import { checkpointStore, clearCheckpoints, finishedState, type StoreOptions, stateFile } from "../train/checkpoints.ts";
 import {
@@ -104,7 +103,7 @@ export async function trainRole(
   const run = new RunFolder(o.out);
   const before = await finishedState<TrainRecord | EvalRecord>(o.out, identity);
   if (before) return resultOf({ ...nothing, log: before.log.filter((r) => "loss" in r) as TrainRecord[], steps: before.step }, count);
-  const trained = adapter ? adapterMap(model.lm) : parameters(model.lm);
+  const trained = trainable(model.lm);
   const disk = checkpointStore(device, trained, o.out, identity);
   const feedOptions = { batch: options.batch, accumulate: options.accumulate, padId: model.config.padId };
   const order = { ...o.order, batch: options.batch };
@@ -179,13 +178,11 @@ async function adapted(device: Device, base: Model, o: RoleOptions, seed: number
     setTrainable(base.lm, true);
     return { model: base };
   }
-  const adapter = await createAdapter(device, base.config, { ...o.lora, base: o.base }, new Rng(seed, "adapter"));
+  const adapter = await createAdapter(device, base.config, { ...o.lora, base: o.base }, new Rng(seed, "adapter"), base.lm);
   const lm = withAdapter(base.lm, adapter);
-  setTrainable(lm, /\.lora_[AB]\./);
+  trainAdapter(lm, adapter);
   return { model: { ...base, lm }, adapter };
 }
-
-const adapterMap = (lm: Chameleon) => new Map([...parameters(lm)].filter(([name]) => /\.lora_[AB]\.weight$/.test(name)));
 
 /** What decides the numbers of a run; state of another one is refused. */
 function storeOptions(
