@@ -74,6 +74,9 @@ const blocks: Numbers[] = [
 const frozen: Numbers[] = [
   { M: 1, N: 100, K: 300, transB: 1, hasBias: 1, hasResidual: 1 },
   { M: 3, N: 64, K: 132, transB: 1, acc: 1, group: 4 },
+  { M: 1, N: 48, K: 320, transB: 1, hasBias: 1, group: 5 },
+  { M: 2, N: 40, K: 608, transB: 1, strideY: 56, startY: 8, hasResidual: 1, group: 7 },
+  { M: 3, N: 24, K: 304, transB: 1, acc: 1, group: 6 },
   { M: 4, N: 36, K: 256, transB: 1, group: 6 },
   { M: 7, N: 20, K: 96, transB: 1, group: 7 },
   { M: 8, N: 68, K: 44, transB: 1, group: 3 },

@@ -1,7 +1,7 @@
 // y = op(a) op(b) with bias, residual or accumulation added: every product of matrices that a transformer needs, forward and backward.
 // b may be stored in any type (weights/quantize.ts) and its binding may hold a range of its rows: y, or op(a), is then a block of columns of a
 // wider matrix. Where there are no scales, bias or residual, any tensor will do in their place.
-import { type DType, grid2d, kernel, storedTypes, type Variant } from "../kernel.ts";
+import { grid2d, kernel, storedTypes, type Variant } from "../kernel.ts";
 
 const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
 
@@ -25,20 +25,20 @@ type Sizes = Record<Name, number>;
 const aligned = ({ M, N, K, transA, transB, strideA, startA, strideY, startY }: Sizes) =>
   [N, transA ? M : K, transB ? K : N, strideA, startA, strideY, startY].every((n) => n % 4 === 0);
 
-/** Values of b in 16 bytes, which a lane of gemv_packed reads at a time. */
-const packedValues: Partial<Record<DType, number>> = { bf16: 8, int8: 16, int4: 32 };
+/**
+ * Rows of a up to which a matrix-vector kernel is used: where subgroups are small the register tile takes over early, which reads b no more
+ * often (measured at 4096 x 4096 on the software adapter, docs/log.md).
+ */
+const few = (small: number) => (p: Sizes, lanes: number) => lanes >= 4 && p.M <= (lanes <= 16 ? small : 8) && !p.transA && p.transB === 1;
 
-const packed = (dtype: "bf16" | "int8" | "int4"): Variant<Name> => ({
+/** A matrix-vector kernel for b in bits; a lane reads `values` of them at a time. */
+const packed = (dtype: "int8" | "int4", values: number, small: number): Variant<Name> => ({
   name: `gemv_${dtype}`,
   source: new URL("./gemv_packed.wgsl", import.meta.url),
   lib: ["grid", "packed_{b}"],
   needs: ["subgroups"],
   dtypes: { b: [dtype] },
-  when: (p, { lanes }) => {
-    const values = packedValues[dtype]!;
-    const grouped = dtype === "bf16" || 2 ** p.group >= values;
-    return lanes >= 4 && p.M <= 8 && p.transA === 0 && p.transB === 1 && aligned(p) && p.N % 8 === 0 && p.K % values === 0 && grouped;
-  },
+  when: (p, { lanes }) => few(small)(p, lanes) && aligned(p) && p.N % 8 === 0 && p.K % values === 0 && 2 ** p.group >= values,
   consts: (_, { lanes }) => ({ WG: lanes }),
   rebind: ({ M }) => ({ ROWS: M }),
   grid: ({ N }) => grid2d(N / 8),
@@ -79,15 +79,14 @@ export const matmul = kernel({
   consts: { WG: 64 },
   grid: ({ M, N }, { WG }) => grid2d(Math.ceil((M * N) / WG)),
   variants: [
-    packed("bf16"),
-    packed("int8"),
-    packed("int4"),
+    packed("int8", 16, 3),
+    packed("int4", 32, 4),
     {
       name: "gemv",
       source: new URL("./gemv.wgsl", import.meta.url),
       lib: ["grid", "stored_{b}"],
       needs: ["subgroups"],
-      when: (p, { lanes }) => lanes >= 4 && p.M <= 4 && p.transA === 0 && p.transB === 1 && aligned(p),
+      when: (p, { lanes }) => few(2)(p, lanes) && aligned(p),
       consts: (_, { lanes }) => ({ WG: lanes }),
       rebind: ({ M }) => ({ ROWS: M }),
       grid: ({ N }) => grid2d(N / 4),
