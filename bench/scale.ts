@@ -56,8 +56,8 @@ export async function measureScale(folder: string, o: ScaleOptions): Promise<Sca
   const before = process.memoryUsage.rss();
   let hostPeak = 0;
   const begin = performance.now();
-  const onBytes = (done: number, total: number) => {
-    hostPeak = Math.max(hostPeak, process.memoryUsage.rss() - before - (device.capabilities.software ? done : 0));
+  const onBytes = (done: number, total: number, begun: number) => {
+    hostPeak = Math.max(hostPeak, process.memoryUsage.rss() - before - (device.capabilities.software ? begun : 0));
     status(`${o.dtype}: loading ${(done / 1e9).toFixed(1)} of ${(total / 1e9).toFixed(1)} GB`);
   };
   const { config, lm } = await loadLanguageModel(device, folder, { dtype: o.dtype, groupSize: o.groupSize, onBytes, onNotice: say });

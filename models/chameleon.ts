@@ -230,13 +230,14 @@ const asF32: StoredAs = { dtype: "f32", groupSize: defaultGroupSize };
  * A model read from a checkpoint or initialised from a seed: linear weights normal with deviation 1/sqrt(inputs), those that write the residual
  * stream divided by sqrt(2 layers), embeddings normal, norms 1 and biases 0. f32 tensors lie side by side in one buffer, so that an optimizer can
  * walk over them, unless they are more than one buffer can hold. In any other type the matrices are frozen, each in a buffer of its own.
- * `onBytes` hears how much has been put on the device.
+ * `onBytes` hears how much has been put on the device, and how large the tensors are together that have been begun: a driver may take a
+ * buffer's memory whole when its first byte is written.
  */
 export async function createChameleon(
   device: Device,
   config: ChameleonConfig,
   source: WeightSource,
-  options: { as?: StoredAs; onBytes?: (done: number, total: number) => void } = {},
+  options: { as?: StoredAs; onBytes?: (done: number, total: number, begun: number) => void } = {},
 ): Promise<Chameleon> {
   const { as = asF32, onBytes } = options;
   const specs = chameleonSpecs(config);
@@ -249,13 +250,15 @@ export async function createChameleon(
     () => (together ? device.arena(specs, "weights", "language model") : specs.map((s) => place(device, s, as))),
   );
   let done = 0;
+  let begun = 0;
   let waiting = 0;
   for (const t of tensors) {
     if (source === null) break;
+    begun += t.bytes + (t.quantized?.scales.bytes ?? 0);
     for await (const { part, at, bytes } of tensorPieces(source, t, isMatrix(t.name) ? as : asF32, config)) {
       device.upload(part === "values" ? t : t.quantized!.scales, at, bytes);
       waiting += bytes.byteLength;
-      onBytes?.((done += bytes.byteLength), total);
+      onBytes?.((done += bytes.byteLength), total, begun);
       // What is written is held by the driver until it is done: wait before that grows.
       if (waiting < 1 << 26) continue;
       waiting = 0;

@@ -1,7 +1,7 @@
 // int8 and int4 matrices: group-wise, symmetric, along a row (the inputs of a linear layer). 2^k neighbours of a row share one f32 scale;
 // value = (bits - 128) scale for int8, (bits - 8) scale for int4. Layout, on the device and in files alike: unsigned bits, four or eight to a
 // little-endian 32-bit word, the first in the low bits, each row from a word on; scales (rows, ceil(columns / group size)) apart. A group's
-// scale is the largest size / 127 for int8; for int4 it is the best of a few by squared error, each refitted by least squares.
+// scale is the largest size / 127 for int8; for int4 the better of two by squared error, each refitted by least squares (docs/log.md).
 
 import { WorldlineError } from "../engine/errors.ts";
 
@@ -54,7 +54,8 @@ export function quantizeRows(
       if (!Number.isFinite(scale))
         throw new WorldlineError(`${name}: row ${r} holds a value that is not finite; such a tensor cannot be quantised`);
       out.scales[r * groups + g] = scale;
-      put(values, from, to, scale === 0 ? 0 : 1 / scale, out.bits, r * stride + (g * groupSize * scheme.bits) / 8);
+      const inverse = 1 / scale;
+      put(values, from, to, Number.isFinite(inverse) ? inverse : 0, out.bits, r * stride + (g * groupSize * scheme.bits) / 8);
     }
   }
 }
@@ -75,62 +76,75 @@ export function dequantizeRows(bits: Uint8Array, scales: Float32Array, columns: 
   return out;
 }
 
-function scaleOf8(v: Float32Array, from: number, to: number): number {
-  let most = 0;
+// The loops below see every weight of a model: rounding is truncation of a number made positive, and clamping two comparisons.
+
+/** The value of largest size of a group; NaN where any is not finite. */
+function largestOf(v: Float32Array, from: number, to: number): number {
+  let low = 0;
+  let high = 0;
+  let strange = 0;
   for (let i = from; i < to; i++) {
-    const size = Math.abs(v[i]);
-    if (!(size <= most)) most = size;
+    const x = v[i];
+    if (x < low) low = x;
+    else if (x > high) high = x;
+    strange += x - x;
   }
-  return most / 127;
+  if (strange !== 0) return Number.NaN;
+  return high > -low ? high : low;
 }
 
-/** Levels that the largest value of a group may fall on: -8 uses all sixteen, 7 has none to spare, the others clip it a little. */
-const levels = [-8, -8.7, -7.4, 7];
+function scaleOf8(v: Float32Array, from: number, to: number): number {
+  return Math.abs(largestOf(v, from, to)) / 127;
+}
+
+/** Levels that a group's largest value may fall on before the refit: -8 uses all sixteen, -9 clips it to the benefit of the others. */
+const levels = [-8, -9];
 
 function scaleOf4(v: Float32Array, from: number, to: number): number {
-  let largest = 0;
-  let most = 0;
-  for (let i = from; i < to; i++) {
-    const size = Math.abs(v[i]);
-    if (!(size <= most)) {
-      most = size;
-      largest = v[i];
-    }
-  }
-  if (most === 0 || !Number.isFinite(most)) return most;
+  const largest = largestOf(v, from, to);
+  if (largest === 0 || Number.isNaN(largest)) return largest;
   let best = 0;
-  let gained = -1;
+  let gained = 0;
   for (const level of levels) {
     const inverse = level / largest;
-    if (!Number.isFinite(inverse)) return 0;
     let vq = 0;
     let qq = 0;
     for (let i = from; i < to; i++) {
-      const q = nearest(v[i] * inverse, -8, 7);
-      vq += v[i] * q;
+      const x = v[i];
+      let q = (x * inverse + 8.5) | 0;
+      if (q > 15) q = 15;
+      else if (q < 0) q = 0;
+      q -= 8;
+      vq += x * q;
       qq += q * q;
     }
     // With the scale vq / qq the squared error is sum v^2 - vq^2 / qq.
     const gain = qq > 0 ? (vq * vq) / qq : 0;
     if (gain > gained) {
       gained = gain;
-      best = qq > 0 ? vq / qq : 0;
+      best = vq / qq;
     }
   }
   return best;
 }
 
-function nearest(x: number, low: number, high: number): number {
-  return Math.max(low, Math.min(high, Math.round(x)));
-}
-
 function pack8(v: Float32Array, from: number, to: number, inverse: number, bits: Uint8Array, at: number): void {
-  for (let i = from; i < to; i++) bits[at + i - from] = nearest(v[i] * inverse, -128, 127) + 128;
+  for (let i = from, b = at; i < to; i++, b++) {
+    let q = (v[i] * inverse + 128.5) | 0;
+    if (q > 255) q = 255;
+    else if (q < 0) q = 0;
+    bits[b] = q;
+  }
 }
 
 function pack4(v: Float32Array, from: number, to: number, inverse: number, bits: Uint8Array, at: number): void {
   for (let i = from, b = at; i < to; i += 2, b++) {
-    const low = nearest(v[i] * inverse, -8, 7) + 8;
-    bits[b] = low | (i + 1 < to ? (nearest(v[i + 1] * inverse, -8, 7) + 8) << 4 : 0);
+    let low = (v[i] * inverse + 8.5) | 0;
+    if (low > 15) low = 15;
+    else if (low < 0) low = 0;
+    let high = i + 1 < to ? (v[i + 1] * inverse + 8.5) | 0 : 0;
+    if (high > 15) high = 15;
+    else if (high < 0) high = 0;
+    bits[b] = low | (high << 4);
   }
 }

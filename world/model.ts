@@ -64,8 +64,8 @@ export interface LoadOptions {
   readonly groupSize?: number;
   /** Hears what memory will be taken before it is. */
   readonly onNotice?: (text: string) => void;
-  /** Hears how many bytes have been put on the device. */
-  readonly onBytes?: (done: number, total: number) => void;
+  /** Hears how many bytes have been put on the device, of how many, and the size of the tensors that have been begun. */
+  readonly onBytes?: (done: number, total: number, begun: number) => void;
 }
 
 /** How a checkpoint's matrices are to be stored. */
