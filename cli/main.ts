@@ -9,6 +9,7 @@ import { versions } from "./versions.ts";
 const commands = [
   "demo",
   "doctor",
+  "scale",
   "train",
   "plan",
   "annotate",
