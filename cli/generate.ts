@@ -9,7 +9,7 @@ import { type Grid, generate, type Piece, promptIds } from "../world/generation.
 import { loadModel, type Model } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
 import { folderOf, type StorageFlags, storageOptions, withStorage } from "./shared.ts";
-import { count, interruption, number, progress, say } from "./terminal.ts";
+import { count, interruption, number, progress, say, status } from "./terminal.ts";
 
 interface Flags extends StorageFlags {
   model: string;
@@ -106,7 +106,11 @@ async function run(f: Flags): Promise<void> {
   const options = { ...f, draw, sampling, signal, onProgress: draw ? progress("drawing, codes") : undefined };
   const sink = new Sink(f, model);
   const begin = performance.now();
-  for await (const piece of generate(device, model, prompt, options)) await sink.take(piece);
+  const slow = setTimeout(() => status(`reading the prompt of ${prompt.length} tokens`), 1000);
+  for await (const piece of generate(device, model, prompt, options)) {
+    clearTimeout(slow);
+    await sink.take(piece);
+  }
   sink.finish(prompt, performance.now() - begin);
 }
 

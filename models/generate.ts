@@ -10,60 +10,12 @@ import { Tensor } from "../engine/tensor.ts";
 import { advance, rowSections } from "../kernels/advance/advance.ts";
 import { steer } from "../kernels/steer/steer.ts";
 import { type Chameleon, ropeFor } from "./chameleon.ts";
-import { type CacheType, KVCache } from "./kvcache.ts";
+import { KVCache } from "./kvcache.ts";
 import { Prefill, prefillParts } from "./prefill.ts";
-import { firstState, packRules, type Rules, sinceBegin } from "./rules.ts";
+import { firstState, packRules, sinceBegin } from "./rules.ts";
+import { type Continuation, checkRun, type GeneratorShape, type RunOptions, type SamplingOptions, type Steps } from "./sampling.ts";
 
-export interface GeneratorShape {
-  /** Prompts per call, and continuations of each. */
-  readonly prompts: number;
-  readonly branches: number;
-  /** Longest prompt and most new tokens. */
-  readonly promptTokens: number;
-  readonly newTokens: number;
-  readonly rules: Rules;
-  /** Storage of keys and values; f32 unless told. */
-  readonly cache?: CacheType;
-  /** Most prompt tokens in one run of the prefill; 512 unless told. Bounds the activations of long prompts. */
-  readonly chunk?: number;
-  /** Three-way guidance of picture codes (see SamplingOptions.guidance), at three times the work. */
-  readonly guided?: boolean;
-  /** Allows a repetition penalty. */
-  readonly penalised?: boolean;
-}
-
-export interface SamplingOptions {
-  /** 0 is greedy. */
-  readonly temperature: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly seed: number;
-  /** Divides positive logits of ids already in the sequence and multiplies negative ones, outside pictures; 1 changes nothing. */
-  readonly repetitionPenalty?: number;
-  /** Logits inside pictures: U + image (M - U) + full (F - M), F given the prompt, M its pictures alone, U nothing. Chameleon's: 1.2 and 3. */
-  readonly guidance?: { readonly image: number; readonly full: number };
-}
-
-export interface Continuation {
-  /** New ids, without the stop id. */
-  readonly ids: Uint32Array;
-  /** Log-probability of each new id (and of the stop id, last, where it was written) under the allowed ids at temperature 1. */
-  readonly logprobs: Float32Array;
-  readonly stopped: boolean;
-}
-
-/** Ids and log-probabilities of consecutive steps, row by row within a step; rows of a prompt's branches are neighbours. */
-export interface Steps {
-  readonly first: number;
-  readonly ids: Uint32Array;
-  readonly logprobs: Float32Array;
-}
-
-export interface RunOptions {
-  /** Numbers the random stream of each row, so that a row's draws do not depend on its neighbours; 0, 1, 2 ... unless told. */
-  readonly streams?: Uint32Array;
-  readonly signal?: AbortSignal;
-}
+export type { Continuation, GeneratorShape, RunOptions, SamplingOptions, Steps } from "./sampling.ts";
 
 /** Both plans of generation at one shape; reusable. */
 export class Generator {
@@ -79,6 +31,7 @@ export class Generator {
   private readonly seen: Tensor;
   private readonly history: Tensor;
   private readonly packed: { masks: Uint32Array; words: Uint32Array };
+  private table!: RopeTable;
   private prefill!: Prefill;
   private decode!: Plan;
 
@@ -108,6 +61,7 @@ export class Generator {
       throw new WorldlineError("generate: guidance needs rules that know a vocabulary; make them with rulesFor");
     const g = new Generator(device, model, shape);
     const table = ropeFor(device, model.config, shape.promptTokens + shape.newTokens, shape.promptTokens);
+    g.table = table;
     g.prefill = await Prefill.make(device, model, table, g.cache, shape.promptTokens - 1, shape.chunk ?? 512);
     g.decode = await g.recordDecode(table);
     return g;
@@ -228,7 +182,7 @@ export class Generator {
   /** Prefills, and sets every row's state before its first new id. */
   private begin(prompts: readonly Uint32Array[], options: SamplingOptions, streams?: Uint32Array): void {
     const { shape, device, R, copies, stride } = this;
-    this.check(prompts, options);
+    checkRun(prompts, options, shape, this.model.config.vocabSize);
     const padded = Array.from({ length: shape.prompts }, (_, i) => prompts[Math.min(i, prompts.length - 1)]);
     const all = shape.guided ? [0, 1, 2].flatMap((copy) => padded.map((p) => this.reduced(p, copy))) : padded;
     this.prefill.run(
@@ -268,31 +222,6 @@ export class Generator {
       .set("penalty", repetitionPenalty);
   }
 
-  private check(prompts: readonly Uint32Array[], options: SamplingOptions): void {
-    const { shape } = this;
-    if (prompts.length < 1 || prompts.length > shape.prompts)
-      throw new WorldlineError(`generate: ${prompts.length} prompts were given but the generator was made for 1 to ${shape.prompts}`);
-    for (const p of prompts) {
-      if (p.length < 2 || p.length > shape.promptTokens)
-        throw new WorldlineError(
-          `generate: a prompt has ${p.length} tokens but 2 to ${shape.promptTokens} fit; shorten it or make a longer generator`,
-        );
-      const outside = p.find((id) => id >= this.model.config.vocabSize);
-      if (outside !== undefined)
-        throw new WorldlineError(
-          `generate: a prompt has the id ${outside} but the vocabulary has ${this.model.config.vocabSize}; do tokenizer and model belong together?`,
-        );
-      if (shape.guided && p[p.length - 1] !== shape.rules.space!.boi)
-        throw new WorldlineError("generate: guidance is for drawing a picture, so a prompt must end with the begin-of-image id; append it");
-    }
-    if ((options.repetitionPenalty ?? 1) !== 1 && !shape.penalised)
-      throw new WorldlineError("generate: a repetition penalty was given to a generator made without one; make it with penalised: true");
-    if (options.repetitionPenalty !== undefined && !(options.repetitionPenalty > 0))
-      throw new WorldlineError(`generate: the repetition penalty is ${options.repetitionPenalty}; a number above 0 is needed`);
-    if (options.guidance && !shape.guided)
-      throw new WorldlineError("generate: guidance was given to a generator made without it; make it with guided: true");
-  }
-
   /** What the copies of a prompt see: 0 all of it, 1 its pictures with their marks, 2 nothing but the marks of a sequence and a picture. */
   private reduced(prompt: Uint32Array, copy: number): Uint32Array {
     if (copy === 0) return prompt;
@@ -321,5 +250,6 @@ export class Generator {
     this.decode.destroy();
     this.cache.destroy();
     for (const t of [this.rows, this.seen, this.history]) this.device.release(t.storage!.buffer, "cache");
+    for (const t of [this.table.cos, this.table.sin]) this.device.release(t.storage!.buffer, "other");
   }
 }

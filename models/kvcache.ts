@@ -36,6 +36,12 @@ export class KVCache {
     const { prompts, branches, prefix, capacity, dtype = "f32" } = shape;
     if (dtype === "f16" && !device.capabilities.features.has("shader-f16"))
       throw new WorldlineError("a cache in f16 was asked for but this adapter has no shader-f16; take f32");
+    const tokens = Math.max(prompts * prefix, prompts * branches * capacity);
+    const bytes = tokens * config.kvHeads * config.headDim * (dtype === "f16" ? 2 : 4);
+    if (bytes > device.bindingBytes)
+      throw new WorldlineError(
+        `the keys of ${tokens} tokens take ${bytes} bytes a layer but one binding holds ${device.bindingBytes}; use fewer branches, prompts or tokens${dtype === "f16" ? "" : ", or a cache in f16"}`,
+      );
     const pair = (rows: number, length: number, layer: number, what: string): Pair => {
       const make = (name: string) =>
         device.tensor([rows, length, config.kvHeads, config.headDim], { dtype, name: `${what} ${name} ${layer}`, kind: "cache" });

@@ -1,7 +1,7 @@
 // Scores of given continuations: summed and mean log-probability, candidates of one prompt sharing its prefilled prefix.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { crossEntropy } from "../engine/ops/index.ts";
+import { crossEntropy, type RopeTable } from "../engine/ops/index.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -60,6 +60,7 @@ export class Scorer {
   private readonly model: Chameleon;
   private readonly shape: ScorerShape;
   private readonly cache: KVCache | undefined;
+  private table!: RopeTable;
   private prefill: Prefill | undefined;
   private plan!: Plan;
   private ce!: Tensor;
@@ -79,6 +80,7 @@ export class Scorer {
       throw new WorldlineError("score: a shared prefix needs at least 2 tokens; give 0 to score whole sequences");
     const s = new Scorer(device, model, shape);
     const table = ropeFor(device, model.config, shape.prefixTokens + shape.tokens + 1);
+    s.table = table;
     const R = shape.prompts * shape.branches;
     if (s.cache) s.prefill = await Prefill.make(device, model, table, s.cache, shape.prefixTokens - 1, shape.chunk ?? 512);
     const tape = new Tape(device);
@@ -143,5 +145,6 @@ export class Scorer {
     this.prefill?.destroy();
     this.plan.destroy();
     this.cache?.destroy();
+    for (const t of [this.table.cos, this.table.sin]) this.device.release(t.storage!.buffer, "other");
   }
 }

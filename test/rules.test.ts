@@ -205,6 +205,32 @@ test("a signal stops a stream between steps, and the generator can be used again
   g.destroy();
 });
 
+test("a destroyed generator has given its memory back, and one too large for a binding is refused", async () => {
+  const make = (branches: number, cache: "f32" | "f16" = "f32") => {
+    const rules = rulesFor(space, "image-only", { picture });
+    return Generator.make(device, lm, {
+      prompts: 1,
+      branches,
+      promptTokens: 10,
+      newTokens: 5,
+      rules,
+      guided: true,
+      penalised: true,
+      cache,
+    });
+  };
+  // What a device makes once and keeps is there after the first.
+  (await make(2)).destroy();
+  const before = device.memory();
+  const g = await make(2);
+  await g.run([drawing], { ...greedy, guidance: { image: 1, full: 2 }, repetitionPenalty: 1.1 });
+  assert.ok((device.memory().cache ?? 0) > (before.cache ?? 0));
+  g.destroy();
+  assert.equal(device.memory(), before);
+  const said = await messageOf(() => make(400_000));
+  assert.match(said, /^the keys of 6000000 tokens take 576000000 bytes a layer but one binding holds \d+; use fewer branches, .* in f16$/);
+});
+
 test("ids outside the vocabulary and unknown modes are refused", async () => {
   assert.match(
     await messageOf(() => generate({}, [Uint32Array.of(0, 45)], greedy)),

@@ -23,14 +23,36 @@ interface EncodePlan {
   readonly features: Tensor;
 }
 
+interface DecodePlan {
+  readonly plan: Plan;
+  readonly out: Tensor;
+}
+
+/** Plans of different picture sizes that are kept for the next call; each holds its activations. */
+const keptPlans = 3;
+
+/** The plan of a key, made anew where it is not kept; the one not used for longest makes room. */
+async function recent<T extends { plan: Plan }>(plans: Map<string, T>, key: string, make: () => Promise<T>): Promise<T> {
+  const known = plans.get(key);
+  plans.delete(key);
+  const found = known ?? (await make());
+  plans.set(key, found);
+  if (plans.size > keptPlans) {
+    const [oldest, { plan }] = plans.entries().next().value!;
+    plans.delete(oldest);
+    plan.destroy();
+  }
+  return found;
+}
+
 export class PictureCoder {
   readonly pixels: PixelConfig;
   /** Pictures per run. */
   readonly batch: number;
   private readonly device: Device;
   private readonly vqgan: VQGAN;
-  private readonly encoders = new Map<string, Promise<EncodePlan>>();
-  private readonly decoders = new Map<string, Promise<{ plan: Plan; out: Tensor }>>();
+  private readonly encoders = new Map<string, EncodePlan>();
+  private readonly decoders = new Map<string, DecodePlan>();
 
   constructor(device: Device, vqgan: VQGAN, pixels: PixelConfig, batch = 32) {
     this.device = device;
@@ -84,8 +106,7 @@ export class PictureCoder {
     if (width % step || height % step)
       throw new WorldlineError(`a picture of ${width} x ${height} pixels cannot be encoded; both sides must be multiples of ${step}`);
     const key = `${batch}x${width}x${height}`;
-    if (!this.encoders.has(key)) this.encoders.set(key, this.recordEncode(batch, width, height));
-    const { plan, codes, features } = await this.encoders.get(key)!;
+    const { plan, codes, features } = await recent(this.encoders, key, () => this.recordEncode(batch, width, height));
     const pixels = new Float32Array(batch * width * height * 3);
     for (const [b, v] of values.entries()) pixels.set(interleaved(v, width * height), b * width * height * 3);
     plan.write("pixels", pixels).run();
@@ -130,8 +151,7 @@ export class PictureCoder {
     for (let i = 0; i < codes.length; i += batch) {
       const part = codes.slice(i, i + batch);
       const key = `${batch}x${rows}x${columns}`;
-      if (!this.decoders.has(key)) this.decoders.set(key, this.recordDecode(batch, rows, columns));
-      const { plan, out: tensor } = await this.decoders.get(key)!;
+      const { plan, out: tensor } = await recent(this.decoders, key, () => this.recordDecode(batch, rows, columns));
       const ids = new Uint32Array(batch * rows * columns);
       for (const [b, c] of part.entries()) ids.set(Uint32Array.from(c), b * rows * columns);
       plan.write("codes", ids).run();
@@ -146,7 +166,7 @@ export class PictureCoder {
     return out;
   }
 
-  private async recordDecode(batch: number, rows: number, columns: number): Promise<{ plan: Plan; out: Tensor }> {
+  private async recordDecode(batch: number, rows: number, columns: number): Promise<DecodePlan> {
     const tape = new Tape(this.device);
     const codes = tape.input("codes", [batch * rows * columns], "u32");
     const dim = this.vqgan.config.embedDim;

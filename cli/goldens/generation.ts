@@ -45,11 +45,8 @@ export async function generation(given: Case): Promise<Row[]> {
   if (!has.runs && !has.prompts) return [];
   const vocab = await vocabIn(folder);
   if (!vocab) return [{ quantity: "generation: neither vocabulary_map nor tokenizer.json names the picture codes", error: 1, limit: 0 }];
-  const processor = join(folder, "processor_config.json");
-  const picture = (await isFile(processor))
-    ? (JSON.parse(await readFile(processor, "utf8")) as { image_seq_length: number }).image_seq_length
-    : 1024;
-  const setting = { ...given, vocab, picture, lm: (await loadLanguageModel(device, folder)).lm };
+  const { lm } = await loadLanguageModel(device, folder);
+  const setting = { ...given, vocab, picture: await codesOfPicture(folder, lm), lm };
   const rows: Row[] = [];
   if (has.runs) {
     const runs = await answers.json<Record<string, Run>>("generate.json");
@@ -58,6 +55,13 @@ export async function generation(given: Case): Promise<Row[]> {
   }
   if (has.prompts) rows.push(...(await prompts(setting)));
   return rows;
+}
+
+/** Codes of a picture: as the processor says, else those of the square that the picture model was made for. */
+async function codesOfPicture(folder: string, { config }: Chameleon): Promise<number> {
+  const path = join(folder, "processor_config.json");
+  if (await isFile(path)) return (JSON.parse(await readFile(path, "utf8")) as { image_seq_length: number }).image_seq_length;
+  return config.vq ? (config.vq.resolution / 2 ** (config.vq.channelMultiplier.length - 1)) ** 2 : 1024;
 }
 
 async function continued(s: Setting, mode: Mode, given: readonly number[][], newTokens: number): Promise<Continuation[]> {
