@@ -32,3 +32,9 @@ export function lastLevelCache(folder = "/sys/devices/system/cpu/cpu0/cache"): n
 
 /** Bytes between two uses of a buffer in a cold run: past the cache of a processor (at most 256 MiB) or of a card (128 MiB). */
 export const coldBytes = (software: boolean): number => (software ? Math.min(256 * 2 ** 20, lastLevelCache()) : 128 * 2 ** 20);
+
+/** Microseconds of processor time that all threads of this process have taken. */
+export function processorTime(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}

@@ -3,6 +3,7 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import type { Ceilings } from "./ceilings.ts";
 import type { Options, Row } from "./measure.ts";
+import type { TimerKind } from "./timer.ts";
 
 export interface Report {
   readonly format: 1;
@@ -12,7 +13,7 @@ export interface Report {
   readonly software: boolean;
   readonly lanes: number;
   readonly features: readonly string[];
-  readonly timer: "timestamps" | "batches";
+  readonly timer: TimerKind;
   /** Load average of the machine when the run began, per core; absent where it is not known. */
   readonly load?: number;
   readonly options: Options;
@@ -23,7 +24,7 @@ export interface Report {
 /** Everything about the run but its rows. */
 export function header(
   device: Device,
-  timer: "timestamps" | "batches",
+  timer: TimerKind,
   ceilings: Ceilings,
   options: Options,
   versions: { worldline: string; load?: number },
@@ -62,15 +63,23 @@ export function duration(us: number): string {
   return us >= 1e6 ? `${digits(us / 1e6)} s` : us >= 1e3 ? `${digits(us / 1e3)} ms` : `${digits(us)} us`;
 }
 
+const timerNames = {
+  timestamps: "GPU timestamps",
+  batches: "batched launches",
+  processor: "processor time of all threads (two that run for 1 ms count 2 ms, in the ceilings too)",
+};
+
 /** The lines above a table. */
 export function headerLines(r: Omit<Report, "rows">): string[] {
   const { ceilings: c } = r;
   const arithmetic = Object.entries(c.arithmetic).map(([type, v]) => `${type} ${digits(v)} GFLOP/s`);
   const load =
-    r.load === undefined ? "" : `, load ${digits(r.load)} a core${r.load > 0.5 ? ": the machine is busy, compare ratios only" : ""}`;
+    r.load === undefined
+      ? ""
+      : `, load ${digits(r.load)} a core${r.load > 0.5 && r.timer !== "processor" ? ": the machine is busy, compare ratios only (on a software adapter, try --cpu)" : ""}`;
   return [
     `${r.adapter}${r.software ? " (software adapter: compare with itself only)" : ""}, ${r.lanes || "varying"} lanes, ${r.features.join(" ") || "no optional features"}`,
-    `${r.timer === "timestamps" ? "GPU timestamps" : "batched launches"}, ${r.options.cache} cache${r.options.cache === "cold" ? ` (${Math.round(r.options.cacheBytes / 2 ** 20)} MiB between uses)` : ""}, seed ${r.options.seed}, worldline ${r.worldline}, ${r.date}${load}`,
+    `${timerNames[r.timer]}, ${r.options.cache} cache${r.options.cache === "cold" ? ` (${Math.round(r.options.cacheBytes / 2 ** 20)} MiB between uses)` : ""}, seed ${r.options.seed}, worldline ${r.worldline}, ${r.date}${load}`,
     `ceilings now: copy ${digits(c.copy)} GB/s, multiply-add ${arithmetic.join(", ")}; launch ${duration(c.launch)}, submit ${duration(c.submit)}, readback ${duration(c.readback)}`,
   ];
 }

@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { measureCeilings } from "../bench/ceilings.ts";
 import { runCheck } from "../bench/check.ts";
-import { coldBytes, load } from "../bench/machine.ts";
+import { coldBytes, load, processorTime } from "../bench/machine.ts";
 import { type Cache, defaults, measureCheck, type Options, type Row } from "../bench/measure.ts";
 import { charts, htmlPage, svgChart } from "../bench/plots.ts";
 import { cells, columns, header, headerLines, line, markdown, type Report } from "../bench/report.ts";
@@ -31,13 +31,16 @@ interface RunFlags {
   spread: number;
   seed: number;
   batches?: boolean;
+  cpu?: boolean;
 }
 
 async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
   const wanted = wantedOf(filter);
   const found = await find(wanted, flags.kernels);
   const device = await openDevice();
-  const timer = new Timer(device, flags.batches ? "batches" : "timestamps");
+  if (flags.cpu && !device.capabilities.software)
+    throw new WorldlineError("--cpu: this adapter is a card, whose work takes no processor time; leave the flag out");
+  const timer = new Timer(device, flags.cpu ? "processor" : flags.batches ? "batches" : "timestamps", processorTime);
   const before = load();
   const toStdout = flags.json === true || flags.markdown === true;
   const print = (text: string) => void (toStdout ? say(text) : process.stdout.write(`${text}\n`));
@@ -146,6 +149,7 @@ export function register(program: Command): void {
     .option("--spread <share>", "stop when the median's 95% interval is this narrow", number(0, 1), defaults.spread)
     .option("--seed <n>", "seed of the data", number(0, 2 ** 32 - 1, true), defaults.seed)
     .option("--batches", "batched launches by wall time although there are timestamps")
+    .option("--cpu", "processor time instead of the clock: for a software adapter on a busy machine")
     .action(run);
   withKernels(
     bench

@@ -77,7 +77,7 @@ async function peers(filter: string | undefined, flags: PeerFlags): Promise<void
     const best = bestRatio(results);
     if (best)
       ratios.push(
-        `${c.name}: x${digits(best.ratio)} (best other WebGPU engine: ${best.engine}; by the shortest times x${digits(best.shortest)})`,
+        `${c.name}: x${digits(best.ratio)} (best other WebGPU engine: ${best.engine}; by processor time x${digits(best.cpu)}, by the shortest times x${digits(best.shortest)})`,
       );
     all.push(...results);
   }

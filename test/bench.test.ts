@@ -11,6 +11,7 @@ import { measureCeilings } from "../bench/ceilings.ts";
 import { runCheck } from "../bench/check.ts";
 import { compare, comparisonLines } from "../bench/compare.ts";
 import { findChecks } from "../bench/find.ts";
+import { processorTime } from "../bench/machine.ts";
 import { defaults, measureCheck, type Row, shareOf } from "../bench/measure.ts";
 import { charts, htmlPage, svgChart } from "../bench/plots.ts";
 import { recordingLines } from "../bench/profile.ts";
@@ -323,10 +324,10 @@ test("a recorder counts every launch, times some one by one, and finds the gaps 
   recorded.destroy();
 });
 
-test("batches and timestamps agree that more work takes longer", async () => {
+test("batches, timestamps and processor time agree that more work takes longer", async () => {
   const [, found] = await findChecks("ceiling");
-  for (const kind of ["timestamps", "batches"] as const) {
-    const t = new Timer(device, kind);
+  for (const kind of ["timestamps", "batches", ...(device.capabilities.software ? (["processor"] as const) : [])] as const) {
+    const t = new Timer(device, kind, processorTime);
     const sizes = [
       { n: 4096, steps: 1 },
       { n: 4096, steps: 512 },

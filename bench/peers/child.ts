@@ -1,6 +1,7 @@
 // One engine in a process of its own: `child.ts <engine> <peers' folder>`. It is told a case, checks its result, then computes once for every
 // word "run" and answers with the milliseconds. navigator.gpu is put in place here, where it can disturb nobody else.
 import { openGPU } from "../../engine/host_node.ts";
+import { processorTime } from "../machine.ts";
 import { dataOf, errorOf, expected, peerCases } from "./cases.ts";
 import type { Engine, OpenEngine, Ready } from "./engine.ts";
 import * as gpujs from "./gpujs.ts";
@@ -30,7 +31,7 @@ export type Answer =
       readonly tried: readonly string[];
       readonly losses?: readonly number[];
     }
-  | { readonly ms: number }
+  | { readonly ms: number; readonly cpu: number }
   | { readonly failed: string };
 
 const answer = (a: Answer) => void process.send?.(a);
@@ -72,9 +73,9 @@ async function main(name: string, folder: string): Promise<void> {
   const hear = async (word: Word): Promise<void> => {
     if (word === "end") process.exit();
     if (word === "run") {
-      const begin = performance.now();
+      const [begin, spent] = [performance.now(), processorTime()];
       await ready!.run();
-      return answer({ ms: performance.now() - begin });
+      return answer({ ms: performance.now() - begin, cpu: (processorTime() - spent) / 1000 });
     }
     const [next, said] = await prepare(engine, word.prepare);
     ready = next;

@@ -7,7 +7,7 @@ import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WorldlineError } from "../../engine/errors.ts";
 import { userCache } from "../../engine/host_node.ts";
-import { type Summary, summarize } from "../statistics.ts";
+import { median, type Summary, summarize } from "../statistics.ts";
 import { type PeerCase, peerCases } from "./cases.ts";
 import type { Answer, Word } from "./child.ts";
 
@@ -20,9 +20,8 @@ const manifest = {
   type: "module",
   dependencies: {
     "@jax-js/jax": "0.1.25",
-    "@tensorflow/tfjs-backend-cpu": "4.22.0",
+    "@tensorflow/tfjs": "4.22.0",
     "@tensorflow/tfjs-backend-webgpu": "4.22.0",
-    "@tensorflow/tfjs-core": "4.22.0",
     "gpu.js": "2.24.1",
     "onnxruntime-node": "1.30.0",
     "onnxruntime-web": "1.30.0",
@@ -41,7 +40,7 @@ export async function installPeers(told: (text: string) => void, folder = join(u
   if (existsSync(done) && existsSync(path) && readFileSync(path, "utf8") === text) return folder;
   mkdirSync(folder, { recursive: true });
   writeFileSync(path, text);
-  told(`installing the peers into ${folder} once (about 700 MB on disk)`);
+  told(`installing the peers into ${folder} once (about 800 MB on disk)`);
   const code = await new Promise<number>((end, failed) => {
     const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL_CUDA: "skip" };
     const child = spawn("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], {
@@ -71,6 +70,8 @@ export interface PeerResult extends Partial<Summary> {
   /** Milliseconds from asking for the case to its first result: compilation and upload. */
   readonly first?: number;
   readonly gflops?: number;
+  /** Median milliseconds of processor time over all threads of its process: on a software adapter what the work costs, however busy the machine. */
+  readonly cpu?: number;
   readonly way?: string;
   readonly losses?: readonly number[];
   /** Ways that gave a wrong result, or why there is no time. */
@@ -152,13 +153,16 @@ async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, 
   }
   const able = players.filter((p) => "prepared" in answers.get(p)!);
   const times = new Map(able.map((p) => [p, [] as number[]]));
+  const spent = new Map(able.map((p) => [p, [] as number[]]));
   const begin = performance.now();
   for (let round = 0; round <= o.samples; round++) {
     told(`${c.name}: round ${round} of ${o.samples}`);
     for (const p of able) {
       const a = await ask(p, "run", 120_000);
       // The first round warms up and is not counted.
-      if ("ms" in a && round > 0) times.get(p)!.push(a.ms);
+      if (!("ms" in a) || round === 0) continue;
+      times.get(p)!.push(a.ms);
+      spent.get(p)!.push(a.cpu);
     }
     if (round >= 3 && performance.now() - begin > o.seconds * 1000) break;
   }
@@ -170,33 +174,39 @@ async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, 
     const { error, first, way, tried, losses } = a;
     if (all.length === 0) return { ...base, error, first, failed: p.dead ?? "it gave no time" };
     const summary = summarize(all);
-    return { ...base, ...summary, error, first, way, tried, losses, gflops: c.flops / summary.median / 1e6 };
+    return { ...base, ...summary, error, first, way, tried, losses, gflops: c.flops / summary.median / 1e6, cpu: median(spent.get(p)!) };
   });
 }
 
 /** A case's results as lines, and worldline's ratio to each. */
 export function peerLines(c: PeerCase, results: readonly PeerResult[]): string[] {
-  const own = results.find((r) => r.engine === "worldline")?.median;
+  const own = results.find((r) => r.engine === "worldline");
   return [
     c.name,
     ...results.map((r) => {
       const name = `  ${r.engine.padEnd(18)} ${r.version.padEnd(18)}`;
       if (r.median === undefined) return `${name} ${r.failed}`;
-      const ratio = own && r.engine !== "worldline" ? `  x${(r.median / own).toFixed(2)} of worldline's time` : "";
+      const ratio =
+        own?.median && r.engine !== "worldline"
+          ? `  x${(r.median / own.median).toFixed(2)} of worldline's time, x${(r.cpu! / own.cpu!).toFixed(2)} of its processor time`
+          : "";
       const more = [r.way, ...(r.tried ?? []), r.losses && `losses ${r.losses.map((l) => l.toFixed(4)).join(", ")}`]
         .filter(Boolean)
         .join("; ");
-      return `${name} median ${r.median.toFixed(2).padStart(9)} ms  min ${r.min!.toFixed(2).padStart(9)}  +-${Math.round(r.spread! * 100)}%  ${r.gflops!.toFixed(1).padStart(6)} GFLOP/s  error ${r.error!.toExponential(1)}  first ${(r.first! / 1000).toFixed(1)} s${ratio}${more ? `  (${more})` : ""}`;
+      return `${name} median ${r.median.toFixed(2).padStart(9)} ms  min ${r.min!.toFixed(2).padStart(9)}  +-${Math.round(r.spread! * 100)}%  cpu ${r.cpu!.toFixed(2).padStart(9)}  ${r.gflops!.toFixed(1).padStart(6)} GFLOP/s  error ${r.error!.toExponential(1)}  first ${(r.first! / 1000).toFixed(1)} s${ratio}${more ? `  (${more})` : ""}`;
     }),
   ];
 }
 
-/** Ratios to the best other WebGPU engine that gives a right result: by medians, and by each one's shortest time, which a busy machine blurs less. */
-export function bestRatio(results: readonly PeerResult[]): { ratio: number; engine: string; shortest: number } | undefined {
+/**
+ * Ratios to the best other WebGPU engine that gives a right result: by medians; by processor time, against the one that takes least of it;
+ * and by each one's shortest time.
+ */
+export function bestRatio(results: readonly PeerResult[]): { ratio: number; engine: string; cpu: number; shortest: number } | undefined {
   const own = results.find((r) => r.engine === "worldline");
   const others = results.filter((r) => r.median !== undefined && r.engine !== "worldline" && r.engine !== "jax-js wasm");
   if (own?.median === undefined || others.length === 0) return undefined;
   const best = others.reduce((a, b) => (b.median! < a.median! ? b : a));
-  const shortest = Math.min(...others.map((r) => r.min!)) / own.min!;
-  return { ratio: best.median! / own.median, engine: best.engine, shortest };
+  const least = (of: (r: PeerResult) => number) => Math.min(...others.map(of)) / of(own);
+  return { ratio: best.median! / own.median, engine: best.engine, cpu: least((r) => r.cpu!), shortest: least((r) => r.min!) };
 }

@@ -43,13 +43,12 @@ interface TF {
 }
 
 export async function open(folder: string): Promise<Engine> {
-  const tf = (await load(folder, "@tensorflow/tfjs-core")) as unknown as TF;
-  await load(folder, "@tensorflow/tfjs-backend-cpu");
+  const tf = (await load(folder, "@tensorflow/tfjs")) as unknown as TF;
   await load(folder, "@tensorflow/tfjs-backend-webgpu");
   if (!(await tf.setBackend("webgpu"))) throw new Error("its WebGPU backend does not start");
   await tf.ready();
   return {
-    version: versionOf(folder, "@tensorflow/tfjs-core"),
+    version: versionOf(folder, "@tensorflow/tfjs"),
     prepare: async (c, data) => (c.work.op === "training" ? training(tf, c.work, data) : ready(tf, c, data)),
   };
 }

@@ -63,6 +63,7 @@ const both = sizes.map((s, i) => ({ ...s, acc: i % 2, accw: i % 2, accb: i & 2 ?
 const benchCases = [
   { rows: 4096, D: 16, heads: 4, eps: 1e-5, acc: 0, accw: 0, accb: 0 },
   { rows: 4096, D: 40, heads: 4, eps: 1e-5, acc: 0, accw: 0, accb: 0 },
+  { rows: 2048, D: 1024, heads: 1, eps: 1e-5, acc: 0, accw: 0, accb: 0 },
 ];
 
 export default [

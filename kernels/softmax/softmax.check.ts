@@ -35,7 +35,10 @@ const sizes = [
   { rows: 2, C: 32768 },
   { rows: 66000, C: 3 },
 ];
-const bench = [{ rows: 1024, C: 1024, acc: 0 }];
+const bench = [
+  { rows: 1024, C: 64, acc: 0 },
+  { rows: 2048, C: 1024, acc: 0 },
+];
 const large = ({ rows, C }: Numbers) => rows * C;
 
 export default [

@@ -1,6 +1,6 @@
 // Softmax of rows and its gradient.
 import { grid2d, kernel } from "../kernel.ts";
-import { rowVariant } from "../rows.ts";
+import { heldVariant, rowVariant } from "../rows.ts";
 
 export const softmax = kernel({
   name: "softmax",
@@ -11,7 +11,10 @@ export const softmax = kernel({
   params: { rows: "u32", C: "u32" },
   consts: { WG: 64 },
   grid: ({ rows }) => grid2d(rows),
-  variants: [{ name: "rows", source: new URL("./softmax_rows.wgsl", import.meta.url), ...rowVariant() }],
+  variants: [
+    { name: "held", source: new URL("./softmax_held.wgsl", import.meta.url), ...heldVariant() },
+    { name: "rows", source: new URL("./softmax_rows.wgsl", import.meta.url), ...rowVariant() },
+  ],
 });
 
 export const softmaxDx = kernel({
