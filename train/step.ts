@@ -4,6 +4,7 @@
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable, trainable } from "../engine/module.ts";
+import type { RopeTable } from "../engine/ops/index.ts";
 import { adamw, zeroGradients } from "../engine/optim.ts";
 import { ActivationPool, type Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
@@ -42,13 +43,13 @@ export class TrainStep {
   private readonly options: StepOptions;
   private readonly plans: ReadonlyMap<string, ShapePlan>;
   private readonly update: { plan: Plan; norm: Tensor } | undefined;
-  private readonly pool: ActivationPool;
+  private readonly shared: { readonly device: Device; readonly pool: ActivationPool; readonly table: RopeTable };
 
-  private constructor(options: StepOptions, plans: Map<string, ShapePlan>, update: TrainStep["update"], pool: ActivationPool) {
+  private constructor(options: StepOptions, plans: Map<string, ShapePlan>, update: TrainStep["update"], shared: TrainStep["shared"]) {
     this.options = options;
     this.plans = plans;
     this.update = update;
-    this.pool = pool;
+    this.shared = shared;
   }
 
   /** Records the plans of every shape. Trains what is marked trainable; everything where nothing is. */
@@ -77,7 +78,7 @@ export class TrainStep {
       plan.write("positions", plainPositions(o.batch, shape.T));
       plans.set(keyOf(shape), { plan, loss, norm });
     }
-    return new TrainStep(o, plans, o.accumulate > 1 ? await updatePlan(device, model, o, pool) : undefined, pool);
+    return new TrainStep(o, plans, o.accumulate > 1 ? await updatePlan(device, model, o, pool) : undefined, { device, pool, table });
   }
 
   /**
@@ -122,7 +123,9 @@ export class TrainStep {
   destroy(): void {
     for (const { plan } of this.plans.values()) plan.destroy();
     this.update?.plan.destroy();
-    this.pool.destroy();
+    const { device, pool, table } = this.shared;
+    pool.destroy();
+    for (const t of [table.cos, table.sin]) device.release(t.storage!.buffer, "other");
   }
 }
 
