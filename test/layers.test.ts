@@ -36,7 +36,7 @@ const nodeAllowed = [
   /^world\//,
   /^setup\//,
   /^cli\//,
-  /^bench\/(find|machine|rerun|scaffold|watch|everywhere|profile|picture_model)\.ts$/,
+  /^bench\/(find|machine|rerun|scaffold|watch|everywhere|profile|picture_model|scale_lora)\.ts$/,
   /^bench\/peers\//,
 ];
 
