@@ -79,15 +79,15 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
       vqTraining: {
         ...defaultBase.vqTraining,
         batch: 4,
-        plain: { ...defaultBase.vqTraining.plain, learningRate: 1.2e-3, steps: 2000 },
-        quantized: { ...defaultBase.vqTraining.quantized, steps: 1500 },
+        plain: { ...defaultBase.vqTraining.plain, learningRate: 8e-4, steps: 4000 },
+        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 5e-4, steps: 2000 },
       },
       lmTraining: { ...defaultBase.lmTraining, learningRate: 4e-3, steps: 3000 },
     },
     demo: {
       ...defaultDemo,
       labels: 12000,
-      clips: 1500,
+      clips: 1000,
       cdm: { ...defaultDemo.cdm, learningRate: 2e-3, steps: 5000 },
       cwm: { ...defaultDemo.cwm, learningRate: 2e-3, steps: 4000 },
       seeds: [0, 1, 2],
