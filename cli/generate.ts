@@ -2,9 +2,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
+import type { SamplingOptions } from "../models/generate.ts";
 import type { CacheType } from "../models/kvcache.ts";
 import { type Mode, modes } from "../models/rules.ts";
 import { checkWritable } from "../weights/file_source.ts";
+import { parseGenerationConfig } from "../weights/generation.ts";
+import { parseJsonObject } from "../weights/source.ts";
 import { type Grid, generate, type Piece, promptIds } from "../world/generation.ts";
 import { loadModel, type Model } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
@@ -22,10 +25,10 @@ interface Flags extends StorageFlags {
   grid?: Grid;
   maxTokens?: number;
   branches: number;
-  temperature: number;
-  topK: number;
-  topP: number;
-  repetitionPenalty: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  repetitionPenalty?: number;
   cfg?: { image: number; full: number };
   seed: number;
   cache: CacheType;
@@ -47,10 +50,10 @@ export function register(program: Command): void {
     .option("--grid <rows>x<columns>", "codes of a drawn picture; the model's square unless told", gridOf)
     .option("--max-tokens <n>", "most new tokens", count(1, 1_000_000))
     .option("--branches <k>", "continuations of the one prompt", count(1, 256), 1)
-    .option("--temperature <x>", "0 takes the likeliest token", number(0, 100), 0.7)
-    .option("--top-k <n>", "sample from the n likeliest tokens; 0 from all", count(0, 2 ** 24), 0)
-    .option("--top-p <x>", "sample from the likeliest tokens that make up this probability", number(0, 1), 0.9)
-    .option("--repetition-penalty <x>", "makes tokens already in the sequence less likely, outside pictures", number(0.01, 100), 1)
+    .option("--temperature <x>", "0 takes the likeliest token; generation_config.json's or 0.7 unless told", number(0, 100))
+    .option("--top-k <n>", "sample from the n likeliest tokens; 0 from all (unless told)", count(0, 2 ** 24))
+    .option("--top-p <x>", "sample from the likeliest tokens that make up this probability; 0.9 unless told", number(0, 1))
+    .option("--repetition-penalty <x>", "makes tokens already in the sequence less likely, outside pictures", number(0.01, 100))
     .option("--cfg <image,full>", "guidance of a drawn picture: U + image (M - U) + full (F - M); Chameleon's: 1.2,3", guidanceOf)
     .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0)
     .addOption(new Option("--cache <type>", "storage of keys and values").choices(["f32", "f16"]).default("f32"))
@@ -69,6 +72,22 @@ function guidanceOf(text: string): { image: number; full: number } {
   if (!Number.isFinite(image) || !Number.isFinite(full) || text.split(",").length !== 2)
     throw new InvalidArgumentError("two numbers like 1.2,3 are needed.");
   return { image, full };
+}
+
+/** How to sample and where to stop: the flags, else what the model's makers say in generation_config.json, else Chameleon's own numbers. */
+function samplingOf(f: Flags, model: Model): { sampling: SamplingOptions; stops?: readonly number[] } {
+  const text = model.files["generation_config.json"];
+  const where = `${model.folder}/generation_config.json`;
+  const said = text === undefined ? {} : parseGenerationConfig(parseJsonObject(text, where), where);
+  const sampling = {
+    temperature: f.temperature ?? (said.doSample === false ? 0 : said.temperature) ?? 0.7,
+    topK: f.topK ?? said.topK ?? 0,
+    topP: f.topP ?? said.topP ?? 0.9,
+    repetitionPenalty: f.repetitionPenalty ?? said.repetitionPenalty ?? 1,
+    seed: f.seed,
+    guidance: f.cfg,
+  };
+  return { sampling, stops: said.eosIds?.filter((id) => id < model.config.vocabSize) };
 }
 
 /** What --json prints of one branch. */
@@ -95,15 +114,8 @@ async function run(f: Flags): Promise<void> {
       `${f.model} has no picture decoder, as the official Chameleon files: it can read pictures but not draw them; take an Anole conversion`,
     );
   const prompt = await promptIds(model, f.prompt, pictures, { plain: f.plain });
-  const sampling = {
-    temperature: f.temperature,
-    topK: f.topK,
-    topP: f.topP,
-    seed: f.seed,
-    repetitionPenalty: f.repetitionPenalty,
-    guidance: f.cfg,
-  };
-  const options = { ...f, draw, sampling, signal, onProgress: draw ? progress("drawing, codes") : undefined };
+  const { sampling, stops } = samplingOf(f, model);
+  const options = { ...f, draw, sampling, stops, signal, onProgress: draw ? progress("drawing, codes") : undefined };
   const sink = new Sink(f, model);
   const begin = performance.now();
   const slow = setTimeout(() => status(`reading the prompt of ${prompt.length} tokens`), 1000);

@@ -22,6 +22,8 @@ export interface GenerationOptions extends PromptOptions {
   /** A begin mark is followed by exactly a picture's codes and the end mark. Default true. */
   readonly grammar?: boolean;
   readonly sampling: SamplingOptions;
+  /** Ids that end a continuation; eos unless told. */
+  readonly stops?: readonly number[];
   /** Most new ids; by the mode unless told: 256 for text, a picture's codes and marks for pictures, both for both. */
   readonly maxTokens?: number;
   /** Continuations, which share the prefilled prompt. 1 unless told. */
@@ -97,7 +99,8 @@ export async function* generate(
   const picture = grid.rows * grid.columns;
   const { vocab } = model;
   const given = draw ? Uint32Array.from([...prompt, vocab.boi]) : prompt;
-  const stops = draw ? [vocab.eos, vocab.eoi] : [vocab.eos];
+  const ends = options.stops?.length ? options.stops : [vocab.eos];
+  const stops = draw ? [...ends, vocab.eoi] : ends;
   const rules = rulesFor(vocab, mode, { picture, grammar, stops });
   const newTokens = newTokensOf(
     model,

@@ -13,7 +13,7 @@ const sizes: Numbers[] = [
   // Padding alone: rows of a batch that is prefilled in parts, some of whose queries see no key.
   { R: 3, T: 8, S: 0, cap: 40, N: 4, K: 2, D: 32, branches: 1, base: 0, padded: 1 },
   { R: 3, T: 20, S: 0, cap: 64, N: 2, K: 1, D: 16, branches: 1, base: 20, padded: 1 },
-  { R: 3, T: 1, S: 0, cap: 30, N: 2, K: 2, D: 32, branches: 1, base: 12, padded: 1 },
+  { R: 3, T: 1, S: 0, cap: 30, N: 4, K: 1, D: 32, branches: 1, base: 12, padded: 1 },
 ];
 const timed: Numbers[] = [
   { R: 8, T: 1, S: 128, cap: 64, N: 2, K: 2, D: 32, branches: 8, base: 40, padded: 1 },
