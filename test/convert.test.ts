@@ -9,7 +9,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { WorldlineError } from "../engine/errors.ts";
 import { Rng } from "../engine/rng.ts";
-import { openCheckpoint } from "../weights/checkpoint.ts";
+import { openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { fileSource } from "../weights/file_source.ts";
 import { fromMeta, toMeta } from "../weights/meta_order.ts";
 import { quantizeRows, rowBytes, rowGroups } from "../weights/quantize.ts";
@@ -133,12 +133,23 @@ test("Meta's order and back is the identity; one QK-norm row stands for equal on
     await convertModel(at(`${folder} meta`), at(`${folder} back`), {});
     assert.equal(await contents(at(`${folder} back`)), await contents(goldenPath(folder)), folder);
   }
+  const rows = await openCheckpoint(mha);
+  const tensors = [...rows.tensors.values()].map((t) => {
+    const norm = /_norm\./.test(t.name);
+    const data = async () => (await rows.read(t.name)).subarray(0, norm ? 64 : undefined);
+    return { ...t, shape: norm ? [1, 16] : t.shape, data };
+  });
+  await saveCheckpoint(at("one row"), { config: rows.config, tensors });
+  await rows.close();
   const [one, two] = [await openCheckpoint(at("tiny-mha meta")), await openCheckpoint(at("tiny-gqa meta"))];
   assert.equal(one.tensors.get("layers.0.attention.q_normalization.weight")?.shape, [16]);
   assert.equal(two.tensors.get("layers.0.attention.q_normalization.weight")?.shape, [4, 16]);
   assert.ok(one.has("layers.1.feed_forward.w3.weight") && one.has("tok_embeddings.weight") && one.has("output.weight"));
   assert.ok(one.has("model.vqmodel.encoder.conv_in.weight"));
   for (const c of [one, two]) await c.close();
+  assert.match((await inspect(at("tiny-mha meta"))).faults[0], /Meta's names and row order; worldline convert/);
+  const derived = await inspect(at("one row"));
+  assert.equal(derived.faults, [], "one QK-norm row for all heads is no fault");
 });
 
 test("neighbouring pairs in Meta's order give the scores that halves give in ours", async () => {

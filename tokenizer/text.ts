@@ -89,15 +89,18 @@ function build(p: Parts): Tokenizer {
     if (name !== undefined) return name;
     throw new WorldlineError(`the id ${id} has no token in this vocabulary of ${p.names.length}; do model and tokenizer belong together?`);
   };
+  const bytes: Uint8Array[] = [];
+  const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   return {
     size: p.names.length,
     vocabulary: p.vocabulary,
     ids: encoder(p),
     decode: (ids, { skipSpecial = false } = {}) => {
-      const all = Array.from(ids).filter((id) => nameOf(id) !== undefined && !(skipSpecial && special.has(id)));
-      if (p.joinsBytes) return new TextDecoder("utf-8", { ignoreBOM: true }).decode(joined(all.map((id) => bytesOf(p.names[id]))));
+      const all = Array.from(ids, (id) => (skipSpecial && special.has(id) ? null : nameOf(id)));
+      if (p.joinsBytes)
+        return utf8.decode(joined(Array.from(ids, (id, i) => (all[i] === null ? empty : (bytes[id] ??= bytesOf(p.names[id]))))));
       const decoder = p.decoder();
-      return all.map((id) => decoder.push(p.names[id])).join("") + decoder.end();
+      return all.map((name) => (name === null ? "" : decoder.push(name))).join("") + decoder.end();
     },
     stream: ({ skipSpecial = false } = {}) => {
       const decoder = p.decoder();
@@ -134,6 +137,7 @@ function encoder({ added, normalize, cut, bpe, template }: Parts): Tokenizer["id
   };
 }
 
+const empty = new Uint8Array(0);
 const bytesOf = (name: string): Uint8Array => tokenBytes(name) ?? new TextEncoder().encode(name);
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {

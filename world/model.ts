@@ -16,6 +16,7 @@ import { type Vocab, vocabOf } from "../tokenizer/vocab.ts";
 import { isAdapterFolder, openAdapter } from "../weights/adapter.ts";
 import { type Checkpoint, openCheckpoint, saveCheckpoint } from "../weights/checkpoint.ts";
 import { modelFolder } from "../weights/hub.ts";
+import { isMetaOrder } from "../weights/meta_order.ts";
 import { type ChameleonConfig, checkVocabulary, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
 import { parseJsonObject } from "../weights/source.ts";
@@ -78,6 +79,10 @@ function storage(checkpoint: Checkpoint, options: LoadOptions): StoredAs {
 
 /** The transformer of an open checkpoint on the device. */
 async function languageModel(device: Device, checkpoint: Checkpoint, config: ChameleonConfig, options: LoadOptions): Promise<Chameleon> {
+  if (isMetaOrder(checkpoint))
+    throw new WorldlineError(
+      `${checkpoint.name} has Meta's tensor names; \`worldline convert\` makes a folder with Hugging Face's, which loads`,
+    );
   const as = storage(checkpoint, options);
   if (as.dtype === "f16" && !device.capabilities.features.has("shader-f16"))
     throw new WorldlineError(`this adapter has no f16 (shader-f16); choose --dtype bf16, which has the same size, or f32`);
