@@ -10,6 +10,7 @@ const commands = [
   "demo",
   "doctor",
   "scale",
+  "dtypes",
   "train",
   "plan",
   "annotate",

@@ -355,3 +355,10 @@ export async function readTensors(device: Device, m: Chameleon): Promise<Map<str
 export function sequenceInputs(tape: Tape, B: number, T: number): { ids: Tensor; positions: Tensor } {
   return { ids: tape.input("ids", [B, T], "u32"), positions: tape.input("positions", [B * T], "u32") };
 }
+
+/** Gives the memory of a model's weights back; no plan that reads them may run afterwards. */
+export function releaseModel(device: Device, m: Chameleon): void {
+  const held = [...parameters({ model: m.model, lm_head: m.lm_head }).values()];
+  const buffers = new Set(held.flatMap((t) => [t.storage!.buffer, ...(t.quantized ? [t.quantized.scales.storage!.buffer] : [])]));
+  for (const buffer of buffers) device.release(buffer, "weights");
+}

@@ -26,6 +26,7 @@ import { dequantizeRows, quantizeRows, rowBytes, rowGroups } from "../weights/qu
 import { fromFloat32, toIntegers } from "../weights/safetensors.ts";
 import { type StoredAs, type StoredType, storedTypes } from "../weights/stored.ts";
 import { convertModel } from "../world/convert.ts";
+import { compareTypes, randomQuestions } from "../world/dtypes.ts";
 import { type LoadOptions, loadLanguageModel } from "../world/model.ts";
 import { floats, goldenPath, goldenTensors } from "./goldens.ts";
 import { messageOf, scratchFolder } from "./tiny_model.ts";
@@ -272,6 +273,40 @@ test("odd sizes: rows that end inside a word and a group, in every type", async 
       [device, narrow].map(async (on) => logits(on, await createChameleon(on, plain, new Rng(1), { as: { dtype, groupSize: 8 } }), ids, 2)),
     );
     assert.ok(worst(a, b) < 2e-5 * Math.max(1, rms(a)), dtype);
+  }
+});
+
+test("the report of errors: nothing for f32, more from type to type, and the reference's perplexity", async () => {
+  const lm = await goldenTensors("tiny-mha/expected/lm.safetensors");
+  const all = Uint32Array.from(toIntegers(await lm.read("input_ids"), lm.tensors.get("input_ids")!.dtype));
+  const T = all.length / 2;
+  const bytes = await lm.read("token_ce_f64");
+  const ce = new Float64Array(bytes.slice().buffer as ArrayBuffer);
+  await lm.close();
+  const config = parseConfig(JSON.parse(readFileSync(goldenPath("tiny-mha/config.json"), "utf8")));
+  const { pictures } = randomQuestions(config);
+  const texts = [all.subarray(0, T), all.subarray(T)];
+  const held = device.memory().weights;
+  const reports = await compareTypes(
+    device,
+    goldenPath("tiny-mha"),
+    { texts, pictures },
+    { types: ["bf16", "int8", "int4"], groupSize: 32 },
+  );
+  assert.is(device.memory().weights, held, "weights were not given back");
+  assert.equal(
+    reports.map((r) => r.dtype),
+    ["f32", "bf16", "int8", "int4"],
+  );
+  const [f32] = reports;
+  assert.equal([f32.largest, f32.rms, f32.agreement], [0, 0, 1]);
+  const want = Math.exp(ce.reduce((sum, v) => sum + v, 0) / ce.length);
+  assert.ok(Math.abs(f32.perplexity / want - 1) < 1e-5, `${f32.perplexity}, ${want}`);
+  for (let i = 1; i < reports.length; i++) {
+    assert.ok(
+      reports[i].rms > reports[i - 1].rms && reports[i].bytes < reports[i - 1].bytes && reports[i].agreement <= reports[i - 1].agreement,
+    );
+    assert.ok(Math.abs(reports[i].perplexity / want - 1) < 0.2);
   }
 });
 
