@@ -7,7 +7,7 @@ import { openDevice } from "../engine/node.ts";
 import { phrasedTemplates, plainTemplate } from "../tokenizer/templates.ts";
 import { matmulCeiling } from "../train/ceiling.ts";
 import { checkpoints } from "../train/checkpoints.ts";
-import { printConfig, trainOptions, wholeConfig } from "../train/config.ts";
+import { listOf, printConfig, trainOptions, wholeConfig } from "../train/config.ts";
 import type { TrainOptions, TrainRecord } from "../train/loop.ts";
 import type { PartialConfig, TrainConfig } from "../train/options.ts";
 import type { LoraConfig } from "../weights/adapter.ts";
@@ -89,6 +89,7 @@ export function roleOptions(c: TrainConfig): Omit<RoleOptions, "base" | "data"> 
     recognition,
     dtype: c.dtype,
     lora: c.use_peft ? loraOf(c) : undefined,
+    ...chosenOf(c),
     training: (examples) => trainOptions(c, examples),
     order: { shapes: c.group_by_length ? c.max_batch_shapes : 1 },
     worker: c.dataloader_num_workers > 0,
@@ -105,7 +106,19 @@ export function loraOf(c: TrainConfig): LoraConfig {
     dropout: c.lora_dropout,
     rsLora: c.use_rslora,
     target: c.target_modules,
+    ...(c.modules_to_save.length ? { modulesToSave: c.modules_to_save } : {}),
     base: c.model_name_or_path,
+  };
+}
+
+/** What is trained of the model itself, where that is not everything. */
+function chosenOf(c: TrainConfig): Pick<RoleOptions, "only" | "rows"> {
+  const only = listOf(c.trainable_parameters);
+  const [, table, first, last] = /^(\w+):(\d+)-(\d+)$/.exec(c.trainable_rows) ?? [];
+  const of = table === "lm_head" ? "lm_head" : "model.embed_tokens";
+  return {
+    ...(only.length ? { only } : {}),
+    ...(table ? { rows: { of, first: Number(first), count: Number(last) - Number(first) + 1 } } : {}),
   };
 }
 

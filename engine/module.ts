@@ -26,6 +26,15 @@ export function setTrainable(module: object, which: boolean | RegExp | readonly 
   for (const [name, t] of parameters(module)) t.trainable = patterns.some((p) => (typeof p === "boolean" ? p : p.test(name)));
 }
 
+/** A pattern on parameter names out of an option's text. */
+export function patternOf(option: string, text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch {
+    throw new WorldlineError(`${option}: "${text}" is no regular expression; correct it`);
+  }
+}
+
 /** The tensors that an optimizer may change. */
 export function trainable(module: object): Map<string, Tensor> {
   return new Map([...parameters(module)].filter(([, t]) => t.trainable));

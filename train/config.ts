@@ -99,10 +99,20 @@ export function wholeConfig(...parts: readonly PartialConfig[]): TrainConfig {
     ["output_dir", "--out"],
   ] as const)
     if (all[key] === undefined) throw new WorldlineError(`${key} is not set; give ${flag} or set it in the configuration file`);
-  if (all.dtype !== "f32" && !all.use_peft)
-    throw new WorldlineError(`dtype is "${all.dtype}" but all weights are to be trained; set use_peft for an adapter, or dtype "f32"`);
+  const chosen = all.trainable_rows !== "" || listOf(all.trainable_parameters).length > 0;
+  if (all.use_peft && chosen)
+    throw new WorldlineError(
+      "use_peft trains an adapter, but trainable_parameters or trainable_rows choose from the model; leave one of the two out (modules_to_save trains a table beside an adapter)",
+    );
+  if (all.dtype !== "f32" && all.dtype !== "bf16" && !all.use_peft)
+    throw new WorldlineError(
+      `dtype is "${all.dtype}" but ${chosen ? "weights" : "all weights"} are to be trained; set use_peft for an adapter, or dtype "f32" or "bf16"`,
+    );
   return all as TrainConfig;
 }
+
+/** One pattern or several as a list; none where empty. */
+export const listOf = (value: string | readonly string[] | undefined): readonly string[] => [value ?? []].flat().filter((v) => v !== "");
 
 /** A configuration as TOML that gives the same one back; with a preset's sources as comments. */
 export function printConfig(c: PartialConfig, preset?: string): string {
@@ -137,6 +147,7 @@ export function trainOptions(c: TrainConfig, examples: number): TrainOptions {
     ...(c.warmup_steps > 0 && c.lr_scheduler_type !== "constant" ? { warmupSteps: c.warmup_steps } : {}),
     floor: c.min_lr_rate,
     weightDecay: c.weight_decay,
+    ...(listOf(c.no_decay).length ? { noDecay: listOf(c.no_decay) } : {}),
     betas: [c.adam_beta1, c.adam_beta2],
     epsilon: c.adam_epsilon,
     clip: c.max_grad_norm,

@@ -8,6 +8,8 @@ const notNegative = z.number().min(0, "a number from 0 up is needed");
 const count = z.int("a whole number is needed").min(1, "a whole number from 1 up is needed");
 const countOrNone = z.int("a whole number is needed").min(0, "a whole number from 0 up is needed");
 
+const patterns = z.union([z.string(), z.array(z.string())]);
+
 /** One file of triplets in the mixture. */
 export const dataFile = z.union([
   z.string(),
@@ -62,8 +64,19 @@ export const fields = {
   lora_dropout: share.describe("dropout before the adapter"),
   use_rslora: z.boolean().describe("scale by alpha / sqrt(r)"),
   target_modules: z.union([z.string(), z.array(z.string())]).describe("layers with an adapter: names, or one pattern on the whole path"),
+  modules_to_save: z
+    .array(z.enum(["lm_head", "embed_tokens"]))
+    .describe("tables trained and saved whole beside the adapter: lm_head, embed_tokens"),
+  trainable_parameters: patterns.describe("without use_peft: patterns on parameter names, of which alone is trained, like \\.norm\\."),
+  trainable_rows: z
+    .string()
+    .regex(/^$|^(?:lm_head|embed_tokens):\d+-\d+$/, "a table and its first and last row, like lm_head:4-8195, are needed")
+    .describe("without use_peft: rows of lm_head or embed_tokens trained apart from a frozen rest, like lm_head:4-8195"),
+  no_decay: patterns.describe("patterns on parameter names that have no weight decay, like norm or bias"),
   gradient_checkpointing: z.boolean().describe("recompute each block in the backward pass: less memory, a third more time"),
-  dtype: z.enum(["f32", "f16", "bf16", "int8", "int4"]).describe("how the base's weights are held; all but f32 need use_peft"),
+  dtype: z
+    .enum(["f32", "f16", "bf16", "int8", "int4"])
+    .describe("how the base's weights are held; f16, int8 and int4 need use_peft, bf16 is trained on f32 masters"),
 
   group_by_length: z.boolean().describe("examples of like length share a batch"),
   max_batch_shapes: count.describe("most batch lengths that plans are made for, with group_by_length"),
@@ -76,12 +89,14 @@ export const fields = {
   eval_pictures: countOrNone.describe("held-out triplets drawn (or named) into a picture grid at each evaluation"),
 } as const satisfies Record<string, z.ZodType>;
 
+const lists: ReadonlySet<string> = new Set(["target_modules", "modules_to_save", "trainable_parameters", "no_decay"]);
+
 /** How an option is written as a flag. */
 export function kindOf(key: keyof typeof fields): "switch" | "number" | "files" | "list" | "text" {
   const field: z.ZodType = fields[key];
   if (field instanceof z.ZodBoolean) return "switch";
   if (field instanceof z.ZodNumber) return "number";
-  if (key === "target_modules") return "list";
+  if (lists.has(key)) return "list";
   return field instanceof z.ZodUnion ? "files" : "text";
 }
 
@@ -129,6 +144,10 @@ export const defaults: Required<Required_> = {
   lora_dropout: 0.05,
   use_rslora: false,
   target_modules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+  modules_to_save: [],
+  trainable_parameters: [],
+  trainable_rows: "",
+  no_decay: [],
   gradient_checkpointing: false,
   dtype: "f32",
   group_by_length: true,

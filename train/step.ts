@@ -3,7 +3,7 @@
 // divided by what the whole step counts, so that accumulation over n micro-batches equals one batch of all of them.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { parameters, setTrainable, trainable } from "../engine/module.ts";
+import { parameters, patternOf, setTrainable, trainable } from "../engine/module.ts";
 import type { RopeTable } from "../engine/ops/index.ts";
 import { adamw, zeroGradients } from "../engine/optim.ts";
 import { ActivationPool, type Plan } from "../engine/plan.ts";
@@ -20,6 +20,8 @@ export interface StepOptions {
   readonly betas: readonly [number, number];
   readonly epsilon: number;
   readonly weightDecay: number;
+  /** Patterns on the names of parameters that are not decayed. */
+  readonly noDecay?: readonly string[];
   /** Largest global gradient norm; 0 switches clipping off. */
   readonly clip: number;
   /** Divides the summed loss: by the sum of weights, or by the number of scored tokens (so that weights change the size of the loss). */
@@ -130,12 +132,14 @@ export class TrainStep {
 }
 
 function recordUpdate(tape: Tape, model: Chameleon, o: StepOptions, loss?: Tensor): Tensor {
+  const spared = (o.noDecay ?? []).map((p) => patternOf("no_decay", p));
   const { norm } = adamw(tape, parameters(model), {
     lr: tape.scalar("lr", o.learningRate),
     step: tape.scalar("step"),
     betas: [...o.betas],
     eps: o.epsilon,
     weightDecay: o.weightDecay,
+    noDecay: (name) => spared.some((p) => p.test(name)),
     clip: o.clip || undefined,
     loss,
   });

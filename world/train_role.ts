@@ -6,9 +6,10 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { setTrainable, trainable } from "../engine/module.ts";
+import { patternOf, setTrainable, trainable } from "../engine/module.ts";
 import { Rng } from "../engine/rng.ts";
 import { type Adapter, adapterData, createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
+import { type RowChoice, withRows } from "../models/rows.ts";
 import { plainTemplate, type Template } from "../tokenizer/templates.ts";
 import { checkpointStore, clearCheckpoints, finishedState, type StoreOptions, stateFile } from "../train/checkpoints.ts";
 import {
@@ -46,6 +47,9 @@ export interface RoleOptions {
   readonly templates?: readonly Template[];
   /** Train an adapter instead of all weights. */
   readonly lora?: LoraConfig;
+  /** Without an adapter: patterns on parameter names, of which alone is trained, and rows of a table trained apart; everything where both are absent. */
+  readonly only?: readonly string[];
+  readonly rows?: RowChoice;
   /** How the base's matrices are held; all but f32 can only carry an adapter. */
   readonly dtype?: LoadOptions["dtype"];
   /** The loop's options, or what makes them from the number of examples in an epoch. */
@@ -175,8 +179,12 @@ function evaluator(
 /** The model with a new adapter, of which alone is trained; or the base with everything to be trained. */
 async function adapted(device: Device, base: Model, o: RoleOptions, seed: number): Promise<{ model: Model; adapter?: Adapter }> {
   if (!o.lora) {
-    setTrainable(base.lm, true);
-    return { model: base };
+    const lm = o.rows ? await withRows(device, base.lm, o.rows) : base.lm;
+    const patterns = (o.only ?? []).map((p) => patternOf("trainable_parameters", p));
+    setTrainable(lm, o.only || o.rows ? [...patterns, ...(o.rows ? [/\.rows\.weight$/] : [])] : true);
+    if (trainable(lm).size === 0)
+      throw new WorldlineError(`trainable_parameters: nothing is called like ${o.only?.join(" or ")}; see worldline inspect for the names`);
+    return { model: { ...base, lm } };
   }
   const adapter = await createAdapter(device, base.config, { ...o.lora, base: o.base }, new Rng(seed, "adapter"), base.lm);
   const lm = withAdapter(base.lm, adapter);
@@ -208,6 +216,8 @@ function storeOptions(
     templates: templates.map((t) => t.name),
     order: o.order ?? null,
     lora: lora ?? null,
+    ...(o.only ? { only: o.only } : {}),
+    ...(o.rows ? { rows: o.rows } : {}),
     dtype: o.dtype ?? "f32",
     data: hash.digest("hex").slice(0, 16),
   };
