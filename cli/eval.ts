@@ -108,7 +108,8 @@ async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise
   say("paper (Table 1, order of BLEU not stated): Chameleon zero-shot 0.00, Chameleon IDM 0.20, Liquid IDM 0.21");
 }
 
-async function recordsOf(data: string, limit?: number): Promise<TripletRecord[]> {
+/** Records of --data: a benchmark folder or a file; at most `limit` of each part. */
+export async function recordsOf(data: string, limit?: number): Promise<TripletRecord[]> {
   const folder = (await stat(data).catch(() => undefined))?.isDirectory();
   let records: readonly TripletRecord[];
   if (folder || extname(data) === ".json") {
@@ -125,7 +126,8 @@ async function recordsOf(data: string, limit?: number): Promise<TripletRecord[]>
   return first;
 }
 
-function named(text: string, flag: string): [string, string] {
+/** "name=path" in two. */
+export function named(text: string, flag: string): [string, string] {
   const at = text.indexOf("=");
   if (at < 1 || at === text.length - 1) throw new WorldlineError(`${flag} "${text}" is not of the form name=path`);
   return [text.slice(0, at), text.slice(at + 1)];

@@ -21,6 +21,7 @@ const commands = [
   "aurora",
   "eval",
   "oracle",
+  "study",
   "frames",
   "pretrain",
   "tabletop",
