@@ -22,6 +22,7 @@ const commands = [
   "eval",
   "oracle",
   "study",
+  "experiment",
   "frames",
   "pretrain",
   "tabletop",

@@ -46,8 +46,8 @@ const packages: Record<string, readonly RegExp[]> = {
   pngjs: [/^world\//],
   sharp: [/^world\//],
   commander: [/^cli\//],
-  zod: [/^train\//],
-  "smol-toml": [/^train\//],
+  zod: [/^train\//, /^world\/experiment_config\.ts$/],
+  "smol-toml": [/^train\//, /^world\/experiment_config\.ts$/],
   "@huggingface/hub": [/^weights\/hub\.ts$/],
 };
 

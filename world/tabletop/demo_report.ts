@@ -185,7 +185,8 @@ async function dataFacts(run: SeedRun, labels: number, test: number): Promise<Re
   };
 }
 
-async function clipTruths(run: SeedRun): Promise<Map<string, ClipTruth>> {
+/** What the clips of a run show, by clip. */
+export async function clipTruths(run: Pick<SeedRun, "stages">): Promise<Map<string, ClipTruth>> {
   const text = await readFile(run.stages.path("clips", "truth.jsonl"), "utf8");
   const list = text
     .split("\n")
@@ -195,7 +196,7 @@ async function clipTruths(run: SeedRun): Promise<Map<string, ClipTruth>> {
 }
 
 /** Clip and rest of a key frame's path, .../<clip>/<frame>.png; undefined where it shows no rest. */
-function restOf(truths: ReadonlyMap<string, ClipTruth>, path: string): { truth: ClipTruth; rest: number } | undefined {
+export function restOf(truths: ReadonlyMap<string, ClipTruth>, path: string): { truth: ClipTruth; rest: number } | undefined {
   const [clip, frame] = path.split(/[\\/]/).slice(-2);
   const truth = truths.get(clip.replace(/\.mkv$/, ""));
   const index = Number.parseInt(frame, 10);
@@ -233,7 +234,7 @@ async function annotationFacts(world: Tabletop, run: SeedRun): Promise<Report["a
   };
 }
 
-function sceneFrom(kinds: readonly number[]): Scene {
+export function sceneFrom(kinds: readonly number[]): Scene {
   return { cells: kinds.map((kind) => (kind >= 0 ? { kind, jx: 0, jy: 0 } : null)), clutter: [] };
 }
 
