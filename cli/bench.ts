@@ -14,7 +14,7 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { registerModels } from "./bench_models.ts";
-import { find, wantedOf, withKernels } from "./bench_shared.ts";
+import { find, needSoftware, wantedOf, withKernels } from "./bench_shared.ts";
 import { registerMore } from "./bench_verbs.ts";
 import { duration, number, say, status } from "./terminal.ts";
 import { versions } from "./versions.ts";
@@ -38,8 +38,7 @@ async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
   const wanted = wantedOf(filter);
   const found = await find(wanted, flags.kernels);
   const device = await openDevice();
-  if (flags.cpu && !device.capabilities.software)
-    throw new WorldlineError("--cpu: this adapter is a card, whose work takes no processor time; leave the flag out");
+  if (flags.cpu) needSoftware(device);
   const timer = new Timer(device, flags.cpu ? "processor" : flags.batches ? "batches" : "timestamps", processorTime);
   const before = load();
   const toStdout = flags.json === true || flags.markdown === true;

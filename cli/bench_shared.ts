@@ -1,6 +1,7 @@
 // What the verbs of worldline bench share: how a kernel is named on the command line, and where kernels are looked for.
 import type { Command } from "commander";
 import { findChecks } from "../bench/find.ts";
+import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 
 /** A kernel as people name it. */
@@ -26,3 +27,9 @@ export async function find(filter: Wanted, folders: readonly string[] | undefine
 /** Adds the flag for kernel folders outside the repository. */
 export const withKernels = (command: Command) =>
   command.option("--kernels <folder...>", "kernel folders of your own instead of worldline's, anywhere on this machine");
+
+/** --cpu counts this process's time, in which a card does nothing. */
+export function needSoftware(device: Device): void {
+  if (!device.capabilities.software)
+    throw new WorldlineError("--cpu: this adapter is a card, whose work takes no processor time; leave the flag out");
+}

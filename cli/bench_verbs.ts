@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { compare, comparisonLines } from "../bench/compare.ts";
 import { checkUnder, settings } from "../bench/everywhere.ts";
+import { processorTime } from "../bench/machine.ts";
 import { defaults } from "../bench/measure.ts";
 import { profileCommand, recordingLines } from "../bench/profile.ts";
 import { sideOf, takeTurns } from "../bench/rerun.ts";
@@ -12,7 +13,7 @@ import { watch } from "../bench/watch.ts";
 import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
 import { type TunedKernel, Tuning, type TuningFile, tuningFileName } from "../engine/tuning.ts";
-import { find, wantedOf, withKernels } from "./bench_shared.ts";
+import { find, needSoftware, wantedOf, withKernels } from "./bench_shared.ts";
 import { count, number, say, status } from "./terminal.ts";
 
 interface CompareFlags {
@@ -20,12 +21,13 @@ interface CompareFlags {
   threshold: number;
   filter?: string;
   seconds: number;
+  cpu?: boolean;
   json?: boolean;
 }
 
 /** Compares two sides and sets the exit code: 1 where something is slower or wrong. */
 export function compareSides(before: string, after: string, flags: CompareFlags): void {
-  const args = [...(flags.filter ? [flags.filter] : []), "--seconds", `${flags.seconds}`];
+  const args = [...(flags.filter ? [flags.filter] : []), "--seconds", `${flags.seconds}`, ...(flags.cpu ? ["--cpu"] : [])];
   const [a, b] = takeTurns(sideOf(before), sideOf(after), flags.runs, args, status);
   const result = compare(a, b, flags.threshold);
   process.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : `${comparisonLines(result).join("\n")}\n`);
@@ -34,7 +36,7 @@ export function compareSides(before: string, after: string, flags: CompareFlags)
 
 async function tune(
   filter: string | undefined,
-  flags: { kernels?: string[]; explain?: boolean; seconds: number; forget?: boolean },
+  flags: { kernels?: string[]; explain?: boolean; seconds: number; forget?: boolean; cpu?: boolean },
 ): Promise<void> {
   // What is measured is the engine's own choice against the others, so earlier choices must not stand in for it.
   process.env.WORLDLINE_TUNING = "off";
@@ -50,7 +52,8 @@ async function tune(
     return;
   }
   const found = await find(wantedOf(filter), flags.kernels);
-  const timer = new Timer(device);
+  if (flags.cpu) needSoftware(device);
+  const timer = new Timer(device, flags.cpu ? "processor" : "timestamps", processorTime);
   for (const [i, one] of found.entries()) {
     if (!one.check.bench?.length) continue;
     status(`tuning ${one.name} (${i + 1} of ${found.length})`);
@@ -99,6 +102,7 @@ export function registerMore(bench: Command): void {
     .option("--runs <n>", "runs of each checkout; four or more can be tested", count(1, 100), 5)
     .option("--threshold <share>", "smaller differences count as none", number(0, 10), 0.05)
     .option("--seconds <s>", "time per variant and case", number(0.001, 600), defaults.seconds)
+    .option("--cpu", "processor time instead of the clock, as in `worldline bench`")
     .option("--json", "print the comparison as JSON")
     .action(compareSides);
   bench
@@ -142,6 +146,7 @@ export function registerMore(bench: Command): void {
     .option("--explain", "say what was chosen and why, without measuring")
     .option("--forget", "drop all choices for this adapter")
     .option("--seconds <s>", "time per candidate", number(0.001, 600), 0.2)
+    .option("--cpu", "processor time instead of the clock: for a software adapter on a busy machine")
     .action(tune);
   withKernels(
     bench
