@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 cpSync(`${root}kernels`, `${root}dist/kernels`, { recursive: true, filter: (path) => !path.endsWith(".ts") });
-for (const base of ["world/tabletop/base", "world/tabletop/base-full"]) {
+for (const base of ["world/tabletop/base", "world/tabletop/base_full"]) {
   if (existsSync(root + base)) cpSync(root + base, `${root}dist/${base}`, { recursive: true });
 }
 writeFileSync(`${root}dist/package.json`, readFileSync(`${root}package.json`));
