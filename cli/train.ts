@@ -1,6 +1,6 @@
 // worldline train [cdm|cft|cwm]: fine-tunes a model for one role on triplets, all of it or a LoRA adapter, in a run folder that can be resumed.
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
@@ -107,7 +107,8 @@ export function loraOf(c: TrainConfig): LoraConfig {
     rsLora: c.use_rslora,
     target: c.target_modules,
     ...(c.modules_to_save.length ? { modulesToSave: c.modules_to_save } : {}),
-    base: c.model_name_or_path,
+    // A folder by its whole path, so that the adapter finds its base from anywhere.
+    base: existsSync(c.model_name_or_path) ? resolve(c.model_name_or_path) : c.model_name_or_path,
   };
 }
 

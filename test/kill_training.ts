@@ -38,7 +38,8 @@ export async function killRuns(
     let folder = fresh();
     let [done, runs, midSave, kept] = [0, 0, 0, 0];
     while (done < kills) {
-      const end = await one(folder, steps, kept, () => rng.uniform(0, 120));
+      // After up to three checkpoints, and then anywhere in the time that one takes.
+      const end = await one(folder, steps, kept, { saves: rng.int(4), share: rng.uniform() });
       if (end.resumed < kept) throw new Error(`step ${kept} was saved, but the run went on from ${end.resumed} (${folder})`);
       kept = Math.max(kept, end.saved);
       if (!end.finished) {
@@ -69,14 +70,22 @@ interface End {
   readonly writing: boolean;
 }
 
-/** One start of the child, killed some milliseconds after it has begun if `delay` says how many. */
-function one(folder: string, steps: number, kept: number, delay: (() => number) | undefined): Promise<End> {
+/** When to kill: after so many checkpoints, and then after a share of the time between two. */
+interface Moment {
+  readonly saves: number;
+  readonly share: number;
+}
+
+/** One start of the child, killed at `moment` if one is given. */
+function one(folder: string, steps: number, kept: number, moment: Moment | undefined): Promise<End> {
   return new Promise((resolve, reject) => {
     const p: ChildProcess = spawn(process.execPath, ["--import", "tsx", child, folder, `${steps}`], {
       cwd: root,
       stdio: ["ignore", "pipe", "pipe"],
     });
     let [resumed, saved, last, errors] = [-1, kept, "", ""];
+    // The time between two lines: a first guess until there are two.
+    let [since, interval, count] = [0, 100, 0];
     p.stderr!.on("data", (d: Buffer) => (errors += d.toString()));
     let rest = "";
     p.stdout!.on("data", (d: Buffer) => {
@@ -86,9 +95,11 @@ function one(folder: string, steps: number, kept: number, delay: (() => number) 
         last = line;
         const [word, step] = line.split(" ");
         if (word === "saved") saved = Math.max(saved, Number(step));
-        if (word !== "resumed") continue;
-        resumed = Number(step);
-        if (delay) setTimeout(() => p.kill("SIGKILL"), delay());
+        if (word === "resumed") resumed = Number(step);
+        const now = performance.now();
+        interval = count === 0 ? interval : now - since;
+        since = now;
+        if (moment && count++ === moment.saves) setTimeout(() => p.kill("SIGKILL"), moment.share * 1.2 * interval);
       }
     });
     p.on("close", (code, signal) => {

@@ -6,7 +6,7 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { patternOf, setTrainable, trainable } from "../engine/module.ts";
+import { parameters, patternOf, setTrainable, trainable } from "../engine/module.ts";
 import { Rng } from "../engine/rng.ts";
 import { type Adapter, adapterData, createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
 import { type RowChoice, withRows } from "../models/rows.ts";
@@ -178,6 +178,10 @@ function evaluator(
 
 /** The model with a new adapter, of which alone is trained; or the base with everything to be trained. */
 async function adapted(device: Device, base: Model, o: RoleOptions, seed: number): Promise<{ model: Model; adapter?: Adapter }> {
+  if ([...parameters(base.lm).keys()].some((name) => /\.lora_[AB]\.weight$/.test(name)))
+    throw new WorldlineError(
+      `${o.base} is an adapter; training starts from a whole model, merge it first: worldline convert --model <base> --adapter ${o.base} --out <folder>`,
+    );
   if (!o.lora) {
     const lm = o.rows ? await withRows(device, base.lm, o.rows) : base.lm;
     const patterns = (o.only ?? []).map((p) => patternOf("trainable_parameters", p));
@@ -186,7 +190,8 @@ async function adapted(device: Device, base: Model, o: RoleOptions, seed: number
       throw new WorldlineError(`trainable_parameters: nothing is called like ${o.only?.join(" or ")}; see worldline inspect for the names`);
     return { model: { ...base, lm } };
   }
-  const adapter = await createAdapter(device, base.config, { ...o.lora, base: o.base }, new Rng(seed, "adapter"), base.lm);
+  const config = { ...o.lora, base: o.lora.base ?? o.base };
+  const adapter = await createAdapter(device, base.config, config, new Rng(seed, "adapter"), base.lm);
   const lm = withAdapter(base.lm, adapter);
   trainAdapter(lm, adapter);
   return { model: { ...base, lm }, adapter };
