@@ -1,9 +1,9 @@
-// worldline inspect: what a model's files hold, what memory they need, and what they can do.
+// worldline inspect: what a model's files hold, what memory they need, and what they can do. Of a model on the hub only headers are read.
 import type { Command } from "commander";
+import { modelSource } from "../weights/hub_source.ts";
 import { defaultGroupSize } from "../weights/stored.ts";
 import { type Inspection, inspect, type TensorLine } from "../world/inspect.ts";
-import { folderOf } from "./shared.ts";
-import { count, interruption } from "./terminal.ts";
+import { count, interruption, say } from "./terminal.ts";
 
 interface Flags {
   json?: true;
@@ -21,7 +21,7 @@ export function register(program: Command): void {
     .option("--group-size <n>", "values per scale in int8 and int4", count(8, 65536), defaultGroupSize)
     .option("--json", "print everything as one JSON object")
     .action(async (name: string, f: Flags) => {
-      const found = await inspect(await folderOf(name, interruption()), f.groupSize);
+      const found = await inspect(await modelSource(name, { signal: interruption(), onNotice: say }), f.groupSize);
       console.log(f.json ? JSON.stringify({ ...found, name }, null, 2) : report({ ...found, name }, f).join("\n"));
     });
 }

@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import { WorldlineError } from "../engine/errors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { type HubOptions, hubSettings, modelFolder, parseHubId } from "../weights/hub.ts";
+import { modelSource } from "../weights/hub_source.ts";
 import { writeSafetensors } from "../weights/safetensors.ts";
 import { type HubServer, hubServer } from "./hub_server.ts";
 import { scratchFolder } from "./tiny_model.ts";
@@ -65,6 +66,27 @@ test("the small files alone, where no weights are needed", () =>
     assert.is(server.log.length, before);
     await get();
     assert.ok(existsSync(join(folder, "model.safetensors")));
+  }));
+
+test("a look at a model that is not in the cache asks for headers alone and keeps nothing", () =>
+  withHub(async ({ server, cache, get }) => {
+    const look = () => modelSource("org/name", { retryDelay: 1, env: { HF_ENDPOINT: server.url, HF_HUB_CACHE: cache, HF_HOME: cache } });
+    const source = await look();
+    assert.not.type(source, "string");
+    const checkpoint = await openCheckpoint(source);
+    assert.equal(checkpoint.tensors.get("w")?.shape, [50_000]);
+    assert.equal(await checkpoint.readRange("w", 4000, 4016), values(50_000).slice(4000, 4016));
+    await checkpoint.close();
+    assert.not.ok(existsSync(cache));
+    assert.equal(
+      server.log.filter((r) => r.cdn && r.path.startsWith("/model")).map((r) => r.range?.split("-")[0]),
+      ["bytes=0", "bytes=8", `bytes=${weights.length - 200_000 + 4000}`],
+    );
+    server.faults["model.safetensors"] = { noRange: true };
+    assert.match(await messageOf(openCheckpoint(source)), /answers 200 to a request for a part of it; fetch the model first/);
+    server.faults["model.safetensors"] = {};
+    const folder = await get();
+    assert.is(await look(), folder);
   }));
 
 test("what is a hub id and what is a path", () => {
@@ -258,7 +280,10 @@ test("without the hub the cache serves, and says so; offline nothing is asked", 
     assert.is(await get("org/name", closed), folder);
     rmSync(join(folder, "model.safetensors"));
     assert.match(await messageOf(get("org/name", offline)), /model\.safetensors is missing in .*HF_HUB_OFFLINE/);
-    assert.match(await messageOf(get("org/name", closed)), /^127\.0\.0\.1:9 cannot be reached \(.*\); check the network/);
+    assert.match(
+      await messageOf(get("org/name", closed)),
+      /^org\/name: there is no such folder, and 127\.0\.0\.1:9 cannot be reached \(.*\); check the network/,
+    );
     assert.ok(existsSync(join(repo, "blobs")));
   });
 });

@@ -102,23 +102,25 @@ function send(request: IncomingMessage, response: ServerResponse, data: Uint8Arr
     end(response, status, {});
     return;
   }
-  let begin = fault.noRange ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+  const range = fault.noRange ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
+  let begin = Number(range?.[1] ?? 0);
+  const last = range?.[2] ? Number(range[2]) : data.length - 1;
   if (begin > 0 && fault.wrongRange) {
     fault.wrongRange--;
     begin -= 1;
   }
-  let body = data.subarray(begin);
+  let body = data.subarray(begin, last + 1);
   if (fault.garbled) {
     fault.garbled--;
     body = body.map((byte) => byte ^ 1);
   }
-  const head = begin > 0 ? { "Content-Range": `bytes ${begin}-${data.length - 1}/${data.length}` } : {};
+  const head = range ? { "Content-Range": `bytes ${begin}-${last}/${data.length}` } : {};
   if (fault.tooMuch) {
-    response.writeHead(begin > 0 ? 206 : 200, head).write(body);
+    response.writeHead(range ? 206 : 200, head).write(body);
     response.end(new Uint8Array(fault.tooMuch));
     return;
   }
-  response.writeHead(begin > 0 ? 206 : 200, { ...head, "Content-Length": body.length });
+  response.writeHead(range ? 206 : 200, { ...head, "Content-Length": body.length });
   if (fault.silent) {
     fault.silent--;
     response.flushHeaders();

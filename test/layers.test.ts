@@ -31,7 +31,7 @@ const table: Record<string, readonly string[]> = {
 /** Files that may use Node's modules. In engine/ and below nothing else may, so that a browser can load the rest. */
 const nodeAllowed = [
   /^engine\/host_node\.ts$/,
-  /^weights\/(file_source|hub|download)\.ts$/,
+  /^weights\/(file_source|hub|hub_source|download)\.ts$/,
   /^train\/(checkpoints|run_folder)\.ts$/,
   /^world\//,
   /^setup\//,

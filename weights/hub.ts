@@ -64,7 +64,7 @@ export async function modelFolder(name: string, options: HubOptions = {}): Promi
   const id = parseHubId(name);
   if (!id || (await stat(name).catch(() => null))) return name;
   const settings = await hubSettings(options.env);
-  const cached = await findCached(settings, id, options.weights ?? true);
+  const cached = await cachedModel(settings, id, options.weights);
   if (cached && cached.missing === null && (settings.offline || isCommit(id.revision))) return cached.folder;
   if (settings.offline) {
     const what = cached ? `${cached.missing} is missing in ${cached.folder}` : `it is not in the cache ${settings.cache}`;
@@ -77,7 +77,7 @@ export async function modelFolder(name: string, options: HubOptions = {}): Promi
   } catch (error) {
     if (!(error instanceof UnreachableError || (error instanceof HttpError && error.status >= 429)) || cached?.missing !== null)
       throw error;
-    options.onNotice?.(`${name}: ${error.message}; using the copy in the cache, ${cached.folder}`);
+    options.onNotice?.(`${error.message}; using the copy in the cache, ${cached.folder}`);
     return cached.folder;
   }
 }
@@ -87,7 +87,7 @@ const isCommit = (revision: string) => /^[0-9a-f]{40}$/.test(revision);
 const repoFolder = (s: HubSettings, { repo }: HubId) => join(s.cache, `models--${repo.replace("/", "--")}`);
 
 /** The snapshot of a revision in the cache, and the first file that it lacks to be a model. */
-async function findCached(s: HubSettings, id: HubId, weights: boolean): Promise<{ folder: string; missing: string | null } | null> {
+export async function cachedModel(s: HubSettings, id: HubId, weights = true): Promise<{ folder: string; missing: string | null } | null> {
   const read = () => readFile(join(repoFolder(s, id), "refs", id.revision), "utf8").catch(() => "");
   const commit = isCommit(id.revision) ? id.revision : (await read()).trim();
   const folder = join(repoFolder(s, id), "snapshots", commit);
@@ -115,9 +115,7 @@ function shardsOf(index: string, where: string): string[] {
 
 /** Asks the hub for the revision's commit and files, fetches what is not there and links it into the snapshot. */
 async function fetchModel(s: HubSettings, id: HubId, name: string, options: HubOptions): Promise<string> {
-  const headers: Record<string, string> = s.token ? { Authorization: `Bearer ${s.token}` } : {};
-  const request: FetchOptions = { ...options, headers };
-  const { commit, files } = await ask(s, id, name, request);
+  const { commit, files, request } = await listModel(s, id, name, options);
   const folder = join(repoFolder(s, id), "snapshots", commit);
   const small = files.filter((f) => f.name.endsWith(".json") || f.name.endsWith(".jinja"));
   await fetchFiles(s, id, folder, small, request, options);
@@ -140,7 +138,13 @@ async function weightFiles(folder: string, files: readonly RemoteFile[], name: s
 }
 
 /** Commit and root files of a revision, through the hub's API. */
-async function ask(s: HubSettings, id: HubId, name: string, request: FetchOptions): Promise<{ commit: string; files: RemoteFile[] }> {
+export async function listModel(
+  s: HubSettings,
+  id: HubId,
+  name: string,
+  options: HubOptions,
+): Promise<{ commit: string; files: RemoteFile[]; request: FetchOptions }> {
+  const request: FetchOptions = { ...options, headers: s.token ? { Authorization: `Bearer ${s.token}` } : {} };
   const { HubApiError, listFiles, modelInfo } = await import("@huggingface/hub");
   const origin = new URL(s.endpoint).origin;
   // A page's link to the next one could lead elsewhere: the token stays at home.
@@ -163,9 +167,10 @@ async function ask(s: HubSettings, id: HubId, name: string, request: FetchOption
         ...hash,
       });
     }
-    return { commit: sha, files };
+    return { commit: sha, files, request };
   } catch (error) {
     if (error instanceof HubApiError) throw refusal(error.statusCode, s, id, name);
+    if (error instanceof UnreachableError) throw new UnreachableError(`${name}: there is no such folder, and ${error.message}`);
     if (error instanceof WorldlineError || request.signal?.aborted) throw error;
     throw new WorldlineError(
       `${name}: ${s.endpoint} does not answer as a model hub does (${String(error).slice(0, 80)}); check HF_ENDPOINT`,

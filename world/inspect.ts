@@ -2,7 +2,6 @@
 // Reads config.json and headers only, no weights.
 
 import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import { chameleonSpecs, weightBytes } from "../models/chameleon.ts";
 import { vqTensorSpecs } from "../models/vqgan_tensors.ts";
@@ -15,7 +14,7 @@ import { parseGenerationConfig } from "../weights/generation.ts";
 import { isMetaOrder } from "../weights/meta_order.ts";
 import { type ChameleonConfig, checkVocabulary, hasVqDecoder, parseConfig, vqPrefix } from "../weights/names.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
-import { readJsonObject, type SourceFolder } from "../weights/source.ts";
+import { type ByteSource, readJsonObject, type SourceFolder } from "../weights/source.ts";
 import { defaultGroupSize, quantizationOf, quantizedIn, storedTypes } from "../weights/stored.ts";
 
 export interface TensorLine {
@@ -73,16 +72,15 @@ export interface Inspection {
 }
 
 /**
- * Inspects a model folder, or a lone .safetensors file. Throws where nothing can be read; what can be read but does not fit together is listed
+ * Inspects a model folder (on disk or elsewhere), or a lone .safetensors file. Throws where nothing can be read; what can be read but does not fit together is listed
  * in `faults`.
  */
-export async function inspect(path: string, group = defaultGroupSize): Promise<Inspection> {
-  const isFile = path.endsWith(".safetensors") && (await stat(path).catch(() => null))?.isFile();
-  if (isFile) return inspectFile(path, path.split("/").at(-1)!);
-  const folder = await fileFolder(path);
+export async function inspect(place: string | SourceFolder, group = defaultGroupSize): Promise<Inspection> {
+  const isFile = typeof place === "string" && place.endsWith(".safetensors") && (await stat(place).catch(() => null))?.isFile();
+  if (isFile) return inspectFile(await fileSource(place), place);
+  const folder = typeof place === "string" ? await fileFolder(place) : place;
   const adapter = await folder.open("adapter_model.safetensors");
-  await adapter?.close?.();
-  if (adapter) return inspectFile(join(path, "adapter_model.safetensors"), path);
+  if (adapter) return inspectFile(adapter, `${folder.name}/adapter_model.safetensors`);
   const checkpoint = await openCheckpoint(folder);
   try {
     return await inspectModel(folder, checkpoint, group);
@@ -91,12 +89,12 @@ export async function inspect(path: string, group = defaultGroupSize): Promise<I
   }
 }
 
-async function inspectFile(path: string, name: string): Promise<Inspection> {
-  const file = await openSafetensors(await fileSource(path), path);
+async function inspectFile(source: ByteSource, path: string): Promise<Inspection> {
+  const file = await openSafetensors(source, path);
   await file.close();
   const tensors = [...file.tensors.values()].map((t) => ({ ...t, bytes: t.end - t.begin, file: path }));
   const lines = tensors.map(({ name, dtype, shape, bytes, file }) => ({ name, dtype, shape, bytes, file, values: valuesOf(shape) }));
-  return { name, kind: "tensors", tensors: lines, parts: [partOf("all", lines)], metadata: file.metadata, faults: [] };
+  return { name: path, kind: "tensors", tensors: lines, parts: [partOf("all", lines)], metadata: file.metadata, faults: [] };
 }
 
 async function inspectModel(folder: SourceFolder, checkpoint: Checkpoint, group: number): Promise<Inspection> {
