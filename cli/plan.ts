@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { nodeHost } from "../engine/host_node.ts";
-import { trainOptions, wholeConfig } from "../train/config.ts";
+import { listOf, trainOptions, wholeConfig } from "../train/config.ts";
 import { type Bytes, trainingFlops, trainingMemory } from "../train/estimate.ts";
 import { type ChameleonConfig, parseConfig } from "../weights/names.ts";
 import { parseJsonObject } from "../weights/source.ts";
@@ -63,6 +63,8 @@ async function run(role: string | undefined, flags: PlanFlags): Promise<void> {
   if (flags.recompute) given.gradientCheckpointing = true;
   const { config } = await givenOptions(given, role);
   const c = wholeConfig({ role: "cwm", data: "", output_dir: "", model_name_or_path: "7b" }, config);
+  if (c.trainable_rows !== "" || listOf(c.trainable_parameters).length)
+    throw new WorldlineError("plan counts all weights or an adapter as trained; leave trainable_parameters and trainable_rows out");
   const model = await sizesOf(c.model_name_or_path);
   const lm: ChameleonConfig = flags.layers ? { ...model.config, layers: flags.layers } : model.config;
   const shape = { T: Math.ceil(flags.tokens / 4) * 4, scored: Math.min(flags.tokens, flags.scored ?? (c.role === "cdm" ? 32 : 1024)) };

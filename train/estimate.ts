@@ -5,7 +5,7 @@ import type { Host } from "../engine/host.ts";
 import { setTrainable } from "../engine/module.ts";
 import { type NullAdapter, openNullDevice } from "../engine/null_gpu.ts";
 import { type Chameleon, createChameleon } from "../models/chameleon.ts";
-import { createAdapter, withAdapter } from "../models/lora.ts";
+import { createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
 import { createVqgan } from "../models/vqgan.ts";
 import { isTarget, type LoraConfig, rankAndScale } from "../weights/adapter.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
@@ -43,8 +43,9 @@ async function emptyModel(device: Device, o: EstimateOptions): Promise<Chameleon
     setTrainable(base, true);
     return base;
   }
-  const model = withAdapter(base, await createAdapter(device, o.config, o.lora, null));
-  setTrainable(model, /\.lora_[AB]\./);
+  const adapter = await createAdapter(device, o.config, o.lora, null);
+  const model = withAdapter(base, adapter);
+  trainAdapter(model, adapter);
   return model;
 }
 
