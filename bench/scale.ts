@@ -41,8 +41,7 @@ export interface ScaleResult {
 export async function measureScale(folder: string, o: ScaleOptions): Promise<ScaleResult> {
   const say = (text: string) => o.onStatus?.(`${o.dtype}: ${text}`);
   const device = await openDevice();
-  const ceiling = await matmulCeiling(device);
-  const { copy } = await measureCeilings(device, new Timer(device));
+  // Before anything else has taken memory and given it back; the ceilings come last for that reason.
   const before = process.memoryUsage.rss();
   let hostPeak = 0;
   const begin = performance.now();
@@ -68,13 +67,17 @@ export async function measureScale(folder: string, o: ScaleOptions): Promise<Sca
   }
   const tokenSeconds = (times[times.length - 1] - times[1]) / 1000 / Math.max(1, ids.length - 1);
   const prefillSeconds = (times[1] - times[0]) / 1000 - tokenSeconds;
+  const taken = device.memory() as Record<string, number>;
+  const processPeak = process.resourceUsage().maxRSS * 1024;
+  const ceiling = await matmulCeiling(device);
+  const { copy } = await measureCeilings(device, new Timer(device));
   const read = weightBytes({ ...config, tieWordEmbeddings: true }, { dtype: o.dtype, groupSize: o.groupSize ?? defaultGroupSize });
   return {
     dtype: o.dtype,
     loadSeconds,
     hostPeak,
-    processPeak: process.resourceUsage().maxRSS * 1024,
-    device: device.memory() as Record<string, number>,
+    processPeak,
+    device: taken,
     promptTokens: prompt.length,
     prefillSeconds,
     tokenSeconds,
