@@ -9,7 +9,7 @@ import {
   storedBytes,
   type Variant,
 } from "../kernels/kernel.ts";
-import { WorldlineError } from "./errors.ts";
+import { bytesText, WorldlineError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Recorder } from "./recorder.ts";
 import { assembleShader, shaderProblem } from "./shader.ts";
@@ -150,12 +150,18 @@ export class Device {
    * take what the machine does not have, so there the machine is asked first.
    */
   async guarded<T>(what: string, bytes: number, remedy: (free?: number) => string, fn: () => T): Promise<T> {
-    const need = `${what}: ${(bytes / 2 ** 30).toFixed(2)} GiB are needed`;
+    const need = `${what}: ${bytesText(bytes)} are needed`;
     const free = this.capabilities.software ? this.host.freeMemory?.() : undefined;
     if (free !== undefined && bytes > free)
-      throw new WorldlineError(`${need}, ${(free / 2 ** 30).toFixed(2)} GiB of this machine's memory are free; ${remedy(free)}`);
+      throw new WorldlineError(`${need}, ${bytesText(free)} of this machine's memory are free; ${remedy(free)}`);
     this.raw.pushErrorScope("out-of-memory");
-    const result = fn();
+    let result: T;
+    try {
+      result = fn();
+    } catch (cause) {
+      await this.raw.popErrorScope();
+      throw cause;
+    }
     const problem = await this.raw.popErrorScope();
     if (problem) throw new WorldlineError(`${need}, more than this adapter has free (${problem.message.split("\n")[0]}); ${remedy()}`);
     return result;

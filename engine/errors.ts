@@ -14,3 +14,8 @@ export class ShapeError extends WorldlineError {
     super(`${op}: ${given.join(" and ")}: ${hint}`);
   }
 }
+
+/** Bytes as people read them. */
+export function bytesText(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(2)} MiB` : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+}

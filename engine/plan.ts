@@ -92,7 +92,7 @@ export class Plan {
     const problems = [...new Set(results.flatMap((r) => (r.status === "rejected" ? [(r.reason as Error).message] : [])))];
     if (problems.length) throw new WorldlineError(problems.join("\n"));
     const compiled = results.map((r) => (r as PromiseFulfilledResult<Compiled>).value);
-    plan.place(launches, tape.kept, pool);
+    await plan.place(launches, tape.kept, pool);
     plan.bind(launches, compiled);
     return plan;
   }
@@ -114,7 +114,7 @@ export class Plan {
   }
 
   /** Gives every activation a slot: a slot is free again after the last launch that uses its tensor. */
-  private place(launches: readonly Launch[], kept: ReadonlySet<Tensor>, pool?: ActivationPool): void {
+  private async place(launches: readonly Launch[], kept: ReadonlySet<Tensor>, pool?: ActivationPool): Promise<void> {
     const first = new Map<Tensor, number>();
     const last = new Map<Tensor, number>();
     launches.forEach((l, i) => {
@@ -135,10 +135,13 @@ export class Plan {
       slot.uses.push([begin, end]);
       slotOf.set(t, slot);
     }
-    const own = () => slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
-    const buffers = pool ? pool.take(slots.map((s) => s.bytes)) : own();
-    if (!pool) this.buffers.push(...buffers);
     this.activationBytes = slots.reduce((a, s) => a + s.bytes, 0);
+    const remedy = () => "use a smaller batch or shorter sequences";
+    const own = () => slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
+    const buffers = pool
+      ? pool.take(slots.map((s) => s.bytes))
+      : await this.device.guarded("activations", this.activationBytes, remedy, own);
+    if (!pool) this.buffers.push(...buffers);
     for (const [t, slot] of slotOf) this.places.set(t, { buffer: buffers[slots.indexOf(slot)], offset: 0 });
   }
 

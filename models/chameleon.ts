@@ -2,7 +2,7 @@
 // query and key head before the rotary embedding, and RMSNorms before (7B) or behind (30B, swin_norm) attention and MLP. Field names are the
 // checkpoint's names. Sizes come from ChameleonConfig alone. Source: arXiv 2405.09818 and the published checkpoints' format.
 import type { Device } from "../engine/device.ts";
-import { WorldlineError } from "../engine/errors.ts";
+import { bytesText, WorldlineError } from "../engine/errors.ts";
 import { parameters } from "../engine/module.ts";
 import {
   add,
@@ -273,7 +273,7 @@ export async function createChameleon(
 function smaller(config: ChameleonConfig, bytes: number, free = bytes): string {
   const all = storedTypes.map((dtype) => ({ dtype, bytes: weightBytes(config, { ...asF32, dtype }) }));
   const fitting = all.filter((a) => a.bytes < bytes && a.bytes <= free);
-  const list = fitting.map((a) => `${a.dtype} (${(a.bytes / 2 ** 30).toFixed(2)} GiB)`).join(", ");
+  const list = fitting.map((a) => `${a.dtype} (${bytesText(a.bytes)})`).join(", ");
   return list ? `choose a smaller type with --dtype: ${list}` : "a smaller model or more memory is needed";
 }
 

@@ -317,7 +317,7 @@ test("memory is named before it is taken, and a shortage says which type would f
     groupSize: 32,
     onNotice: (text) => said.push(text),
   });
-  assert.match(said[0], /tiny-mha: weights 0\.00 GiB as int4 in groups of 32/);
+  assert.match(said[0], /tiny-mha: weights 0\.10 MiB as int4 in groups of 32/);
   const held = [...parameters({ model: lm.model, lm_head: lm.lm_head }).values()];
   const bytes = held.reduce((sum, t) => sum + t.bytes + (t.quantized?.scales.bytes ?? 0), 0);
   assert.is(weightBytes(config, { dtype: "int4", groupSize: 32 }), bytes);
@@ -328,7 +328,19 @@ test("memory is named before it is taken, and a shortage says which type would f
   const message = await messageOf(() => loadLanguageModel(poor, goldenPath("tiny-mha"), {}));
   assert.match(
     message,
-    /weights as f32: 0\.00 GiB are needed, 0\.00 GiB of this machine's memory are free; choose a smaller type with --dtype: int8 \(.*, int4 \(/,
+    /weights as f32: 0\.\d\d MiB are needed, 0\.\d\d MiB of this machine's memory are free; choose a smaller type with --dtype: int8 \(.*, int4 \(/,
+  );
+});
+
+test("a plan that needs more memory than there is says that activations are what is large", async () => {
+  const { host, gpu, adapter } = device;
+  const poor = await Device.open({ host: { ...host, freeMemory: () => 2 ** 20 }, gpu, adapter: (await gpu.requestAdapter()) ?? adapter });
+  if (!poor.capabilities.software) return;
+  const tape = new Tape(poor);
+  tape.keep(linear(tape.input("x", [1024, 8]), poor.tensor([512, 8], { name: "w" })));
+  assert.match(
+    await messageOf(() => tape.plan()),
+    /^activations: 2\.0\d MiB are needed, 1\.00 MiB of this machine's memory are free; use a smaller batch or shorter sequences$/,
   );
 });
 

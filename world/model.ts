@@ -3,7 +3,7 @@
 import { readFile, realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import type { Device } from "../engine/device.ts";
-import { WorldlineError } from "../engine/errors.ts";
+import { bytesText, WorldlineError } from "../engine/errors.ts";
 import { type Chameleon, createChameleon, readTensors, weightBytes } from "../models/chameleon.ts";
 import { createAdapter, withAdapter, withoutAdapter } from "../models/lora.ts";
 import { createVqgan, saveTensors, type VQGAN } from "../models/vqgan.ts";
@@ -87,8 +87,8 @@ async function languageModel(device: Device, checkpoint: Checkpoint, config: Cha
   if (as.dtype === "f16" && !device.capabilities.features.has("shader-f16"))
     throw new WorldlineError(`this adapter has no f16 (shader-f16); choose --dtype bf16, which has the same size, or f32`);
   const groups = as.dtype.startsWith("int") ? ` in groups of ${as.groupSize}` : "";
-  const size = (weightBytes(config, as) / 2 ** 30).toFixed(2);
-  options.onNotice?.(`${checkpoint.name}: weights ${size} GiB as ${as.dtype}${groups}`);
+  const size = bytesText(weightBytes(config, as));
+  options.onNotice?.(`${checkpoint.name}: weights ${size} as ${as.dtype}${groups}`);
   return createChameleon(device, config, checkpoint, { as, onBytes: options.onBytes });
 }
 
