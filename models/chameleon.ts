@@ -250,11 +250,11 @@ export async function createChameleon(
     () => (together ? device.arena(specs, "weights", "language model") : specs.map((s) => place(device, s, as))),
   );
   let done = 0;
-  let begun = 0;
+  let begun = together ? total : 0;
   let waiting = 0;
   for (const t of tensors) {
     if (source === null) break;
-    begun += t.bytes + (t.quantized?.scales.bytes ?? 0);
+    if (!together) begun += t.bytes + (t.quantized?.scales.bytes ?? 0);
     for await (const { part, at, bytes } of tensorPieces(source, t, isMatrix(t.name) ? as : asF32, config)) {
       device.upload(part === "values" ? t : t.quantized!.scales, at, bytes);
       waiting += bytes.byteLength;
