@@ -2,7 +2,9 @@
 // cleanly when asked, evaluates now and then, and passes over steps whose loss or gradient is no number, up to a limit.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { type Chameleon, flops } from "../models/chameleon.ts";
+import type { Chameleon } from "../models/chameleon.ts";
+import type { LoraConfig } from "../weights/adapter.ts";
+import { trainingFlops } from "./estimate.ts";
 import { type ExampleSource, type Feed, feedOf } from "./order.ts";
 import { rateAt, type Schedule } from "./schedule.ts";
 import { type StepOptions, TrainStep } from "./step.ts";
@@ -94,6 +96,8 @@ export interface TrainHooks {
   readonly onSkip?: (step: number, loss: number, norm: number) => void;
   readonly signal?: AbortSignal;
   readonly store?: Store;
+  /** The adapter that trains, where one does: its base has fewer operations to count. */
+  readonly lora?: LoraConfig;
 }
 
 export interface TrainResult {
@@ -107,7 +111,7 @@ export interface TrainResult {
   readonly steps: number;
   readonly skipped: number;
   readonly tokens: number;
-  /** Floating point operations of forward and backward, counted as three forward passes of the padded batch. */
+  /** Floating point operations on the padded batches; see trainingFlops. */
   readonly flops: number;
   /** false where the signal stopped it early. */
   readonly finished: boolean;
@@ -144,7 +148,7 @@ export async function train(
       run.total.host += device.host.now() - begin;
       for (const b of batches) {
         run.total.tokens += b.tokens;
-        run.total.flops += 3 * flops(model.config, o.batch, b.shape.T, b.shape.scored * o.batch);
+        run.total.flops += trainingFlops(model.config, o.batch, b.shape, { lora: hooks.lora, recompute: o.recompute }).total;
       }
       result.catch(() => undefined);
       pending.push(async () => run.settle(i + 1, await result));

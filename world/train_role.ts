@@ -125,6 +125,7 @@ export async function trainRole(
         })
       : feedOf(shuffled(set, options.seed, order), feedOptions);
   const result = await train(device, model.lm, feed, options, {
+    lora: o.lora,
     onLog: (r) => {
       run.log(r);
       o.onLog?.(r, options);
