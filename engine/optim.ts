@@ -1,12 +1,12 @@
 // AdamW over all parameters in few launches: parameters that lie side by side in one buffer are updated as one range. Their gradients and
 // moments are ranges of twin buffers (Device.mirror), so nothing is gathered, and what does not train has neither.
-import { adamwBf16, clipScale, sumSquares, sumSquaresShare, adamw as update } from "../kernels/adamw/adamw.ts";
+import { adamwBf16, adamwF16, clipScale, sumSquares, sumSquaresShare, adamw as update } from "../kernels/adamw/adamw.ts";
 import { fill } from "../kernels/fill/fill.ts";
 import { type DType, dtypeBytes } from "../kernels/kernel.ts";
 import type { Device } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Scalar, Tape } from "./tape.ts";
-import { Tensor } from "./tensor.ts";
+import { Tensor, trainableTypes } from "./tensor.ts";
 
 export interface AdamWOptions {
   readonly lr: Scalar;
@@ -58,7 +58,7 @@ export function adamw(tape: Tape, params: ReadonlyMap<string, Tensor>, o: AdamWO
   for (const { w, grad, m, v, master, decay, rate } of ranges) {
     const lr = rate === 1 ? o.lr : o.lr.map((value) => value * rate);
     const numbers = { n: w.size, lr, b1, b2, c1, c2, eps: o.eps, decay };
-    if (master) tape.launch(adamwBf16, { grad, scale, w, master, m, v }, numbers);
+    if (master) tape.launch(w.dtype === "f16" ? adamwF16 : adamwBf16, { grad, scale, w, master, m, v }, numbers);
     else tape.launch(update, { grad, scale, w, m, v }, numbers);
   }
   return { norm, skips };
@@ -88,7 +88,7 @@ interface Twins {
   readonly grad: Tensor;
   readonly m: Tensor;
   readonly v: Tensor;
-  /** f32, where the weight is bf16. */
+  /** f32, where the weight is bf16 or f16. */
   readonly master?: Tensor;
 }
 
@@ -97,7 +97,7 @@ function twins(device: Device, w: Tensor): Twins {
     grad: device.mirror(w, "gradients", "gradients"),
     m: device.mirror(w, "moment 1", "moments"),
     v: device.mirror(w, "moment 2", "moments"),
-    ...(w.dtype === "bf16" ? { master: device.mirror(w, "master", "masters") } : {}),
+    ...(w.dtype === "f32" ? {} : { master: device.mirror(w, "master", "masters") }),
   };
 }
 
@@ -116,8 +116,8 @@ function rangesOf(tape: Tape, params: ReadonlyMap<string, Tensor>, o: Pick<AdamW
   const list = [...params]
     .filter(([, t]) => tape.hasGrad(t))
     .map(([name, t]) => {
-      if ((t.dtype !== "f32" && t.dtype !== "bf16") || !t.storage)
-        throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored as f32 or bf16`);
+      if (!trainableTypes.has(t.dtype) || !t.storage)
+        throw new WorldlineError(`adamw: ${name} is ${t.dtype}; trained parameters must be stored as f32, bf16 or f16`);
       const { buffer, offset } = t.storage;
       if (!buffers.includes(buffer)) buffers.push(buffer);
       const places = Object.values(twins(device, t)).map((twin) => twin.storage!);

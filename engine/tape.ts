@@ -5,7 +5,7 @@ import type { DType, Kernel, Numbers } from "../kernels/kernel.ts";
 import type { Choice, Device } from "./device.ts";
 import { WorldlineError } from "./errors.ts";
 import { type ActivationPool, Plan } from "./plan.ts";
-import { Tensor } from "./tensor.ts";
+import { Tensor, trainableTypes } from "./tensor.ts";
 
 /** A number of the plan that changes from run to run: set with `plan.set(name, value)`, or computed from another one. */
 export class Scalar {
@@ -219,9 +219,9 @@ export class Tape {
     const known = this.gradients.get(t.root);
     if (known) return { tensor: known.reshape(...t.shape), acc: 1 };
     const { root } = t;
-    if (root.trainable && root.dtype !== "f32" && root.dtype !== "bf16")
+    if (root.trainable && !trainableTypes.has(root.dtype))
       throw new WorldlineError(
-        `${root.name} is stored as ${root.dtype} and cannot be trained; load the model as f32 or bf16, or train adapters beside it`,
+        `${root.name} is stored as ${root.dtype} and cannot be trained; load the model as f32, bf16 or f16, or train adapters beside it`,
       );
     const fresh = root.trainable ? this.device.mirror(root, "gradients", "gradients") : this.empty(root.shape, "f32", `d ${root.name}`);
     this.gradients.set(root, fresh);

@@ -4,6 +4,9 @@ import { type DType, storedBytes } from "../kernels/kernel.ts";
 import { WorldlineError } from "./errors.ts";
 import type { Tape } from "./tape.ts";
 
+/** How a trained weight may be stored: bf16 and f16 are updated on f32 masters (engine/optim.ts). */
+export const trainableTypes: ReadonlySet<DType> = new Set<DType>(["f32", "bf16", "f16"]);
+
 /** A range of a GPU buffer. */
 export interface Storage {
   readonly buffer: GPUBuffer;

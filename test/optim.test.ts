@@ -7,7 +7,7 @@ import { add, dot, linear } from "../engine/ops/index.ts";
 import { adamw, optimizerState } from "../engine/optim.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
-import { fromBfloat, toBfloat } from "../engine/tensor.ts";
+import { fromBfloat, fromHalf, toBfloat, toHalf } from "../engine/tensor.ts";
 
 const device = await openDevice();
 const rng = new Rng(8, "optimizer");
@@ -170,44 +170,42 @@ test("a gradient or a loss that is not finite changes nothing and is counted", a
   plan.destroy();
 });
 
-test("weights stored as bf16 are updated on an f32 master: steps too small for bf16 add up, and a saved master goes on bit for bit", async () => {
-  const start = rng.normals(6 * 8).map((v) => fromBfloat(toBfloat(v)));
-  const make = async () => {
-    const w = device.matrix([6, 8], { dtype: "bf16", name: "w" });
-    device.write(w, start);
-    w.trainable = true;
-    const tape = new Tape(device, { training: true });
-    tape.backward(dot(linear(tape.input("x", [4, 8]), w), tape.input("dy", [4, 6])));
-    const options = { lr: tape.scalar("lr", 1e-5), step: tape.scalar("step", 1), betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0 } as const;
-    adamw(tape, new Map([["w", w]]), options);
-    const plan = await tape.plan();
-    plan.write("x", new Rng(1).normals(32)).write("dy", new Rng(2).normals(24));
-    const state = optimizerState(device, new Map([["w", w]]));
-    const run = (from: number, to: number) => {
-      for (let t = from; t <= to; t++) plan.set("step", t).run();
+const halves = { bf16: (v: number) => fromBfloat(toBfloat(v)), f16: (v: number) => fromHalf(toHalf(v)) };
+for (const [dtype, rounded] of Object.entries(halves) as ["bf16" | "f16", (v: number) => number][])
+  test(`weights stored as ${dtype} are updated on an f32 master: steps too small for it add up, and a saved master goes on bit for bit`, async () => {
+    const start = rng.normals(6 * 8).map(rounded);
+    const make = async () => {
+      const w = device.matrix([6, 8], { dtype, name: "w" });
+      device.write(w, start);
+      w.trainable = true;
+      const tape = new Tape(device, { training: true });
+      tape.backward(dot(linear(tape.input("x", [4, 8]), w), tape.input("dy", [4, 6])));
+      const options = { lr: tape.scalar("lr", 1e-5), step: tape.scalar("step", 1), betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0 } as const;
+      adamw(tape, new Map([["w", w]]), options);
+      const plan = await tape.plan();
+      plan.write("x", new Rng(1).normals(32)).write("dy", new Rng(2).normals(24));
+      const state = optimizerState(device, new Map([["w", w]]));
+      const run = (from: number, to: number) => {
+        for (let t = from; t <= to; t++) plan.set("step", t).run();
+      };
+      return { w, state, run };
     };
-    return { w, state, run };
-  };
-  const whole = await make();
-  assert.equal([...whole.state.keys()], ["w.exp_avg", "w.exp_avg_sq", "w.master"]);
-  whole.run(1, 40);
-  const [w, master] = await device.read(whole.w, whole.state.get("w.master")!);
-  // A gradient that stays the same moves every weight by the rate, whatever its size.
-  for (const [i, v] of start.entries())
-    assert.ok(Math.abs(Math.abs(master[i] - v) - 40 * 1e-5) < 2e-6, `weight ${i} moved by ${master[i] - v}`);
-  assert.equal(
-    w,
-    master.map((v) => fromBfloat(toBfloat(v))),
-    "what the model reads is the rounded master",
-  );
-  const half = await make();
-  half.run(1, 15);
-  const saved = (await device.read(half.w, ...half.state.values())) as Float32Array[];
-  const resumed = await make();
-  device.write(resumed.w, saved[0]);
-  [...resumed.state.values()].forEach((t, i) => void device.write(t, saved[i + 1]));
-  resumed.run(16, 40);
-  assert.equal(await device.read(resumed.w, ...resumed.state.values()), await device.read(whole.w, ...whole.state.values()));
-});
+    const whole = await make();
+    assert.equal([...whole.state.keys()], ["w.exp_avg", "w.exp_avg_sq", "w.master"]);
+    whole.run(1, 40);
+    const [w, master] = await device.read(whole.w, whole.state.get("w.master")!);
+    // A gradient that stays the same moves every weight by the rate, whatever its size.
+    for (const [i, v] of start.entries())
+      assert.ok(Math.abs(Math.abs(master[i] - v) - 40 * 1e-5) < 2e-6, `weight ${i} moved by ${master[i] - v}`);
+    assert.equal(w, master.map(rounded), "what the model reads is the rounded master");
+    const half = await make();
+    half.run(1, 15);
+    const saved = (await device.read(half.w, ...half.state.values())) as Float32Array[];
+    const resumed = await make();
+    device.write(resumed.w, saved[0]);
+    [...resumed.state.values()].forEach((t, i) => void device.write(t, saved[i + 1]));
+    resumed.run(16, 40);
+    assert.equal(await device.read(resumed.w, ...resumed.state.values()), await device.read(whole.w, ...whole.state.values()));
+  });
 
 test.run();

@@ -1,5 +1,5 @@
-// What a configuration lets train: rows of a table, patterns of parameters, tables beside an adapter, bf16 weights on f32 masters; what is trained moves and is
-// saved, what is not stays to the bit. Runs on bf16 go on from a checkpoint bit for bit.
+// What a configuration lets train: rows of a table, patterns of parameters, tables beside an adapter, bf16 and f16 weights on f32 masters; what is trained moves and is
+// saved, what is not stays to the bit. Runs on them go on from a checkpoint bit for bit.
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -102,36 +102,37 @@ test("parameters without weight decay", async () => {
   assert.ok(rows(spared) < 0.1 * rows(decayed), `${rows(spared)} and ${rows(decayed)} values moved`);
 });
 
-test("bf16 weights: ten steps equal five, save, load in a fresh model, five", async () => {
-  const config = tinyConfig();
-  const source = shuffled(randomExamples(config, 7, 9, 1), 4);
-  const fresh = async (seed: number): Promise<Chameleon> => {
-    const lm = await createChameleon(device, config, new Rng(seed), { as: { dtype: "bf16", groupSize: 64 } });
-    setTrainable(lm, true);
-    return lm;
-  };
-  const o = { ...defaultTraining, steps: 10, batch: 2, learningRate: 1e-3, logEvery: 1, saveEvery: 5 };
-  const bits = async (lm: Chameleon) => device.read(...trainable(lm).values(), ...optimizerState(device, trainable(lm)).values());
-  const whole = await fresh(3);
-  const first = await train(device, whole, source, o);
-  const folder = scratchFolder();
-  const options = { run: { name: "bf16" } };
-  const half = await fresh(3);
-  const controller = new AbortController();
-  const stopping = {
-    ...source,
-    batch: (i: number, size: number) => {
-      if (i === 4) controller.abort();
-      return source.batch(i, size);
-    },
-  };
-  await train(device, half, stopping, o, { store: checkpointStore(device, trainable(half), folder, options), signal: controller.signal });
-  const second = await fresh(99);
-  const rest = await train(device, second, source, o, { store: checkpointStore(device, trainable(second), folder, options) });
-  assert.is(rest.steps, 5);
-  assert.ok(first.log[9].loss < first.log[0].loss);
-  assert.equal(await bits(second), await bits(whole));
-});
+for (const dtype of ["bf16", "f16"] as const)
+  test(`${dtype} weights: ten steps equal five, save, load in a fresh model, five`, async () => {
+    const config = tinyConfig();
+    const source = shuffled(randomExamples(config, 7, 9, 1), 4);
+    const fresh = async (seed: number): Promise<Chameleon> => {
+      const lm = await createChameleon(device, config, new Rng(seed), { as: { dtype, groupSize: 64 } });
+      setTrainable(lm, true);
+      return lm;
+    };
+    const o = { ...defaultTraining, steps: 10, batch: 2, learningRate: 1e-3, logEvery: 1, saveEvery: 5 };
+    const bits = async (lm: Chameleon) => device.read(...trainable(lm).values(), ...optimizerState(device, trainable(lm)).values());
+    const whole = await fresh(3);
+    const first = await train(device, whole, source, o);
+    const folder = scratchFolder();
+    const options = { run: { name: dtype } };
+    const half = await fresh(3);
+    const controller = new AbortController();
+    const stopping = {
+      ...source,
+      batch: (i: number, size: number) => {
+        if (i === 4) controller.abort();
+        return source.batch(i, size);
+      },
+    };
+    await train(device, half, stopping, o, { store: checkpointStore(device, trainable(half), folder, options), signal: controller.signal });
+    const second = await fresh(99);
+    const rest = await train(device, second, source, o, { store: checkpointStore(device, trainable(second), folder, options) });
+    assert.is(rest.steps, 5);
+    assert.ok(first.log[9].loss < first.log[0].loss);
+    assert.equal(await bits(second), await bits(whole));
+  });
 
 test("choices that exclude each other are refused in one sentence", async () => {
   const whole = { role: "cdm", model_name_or_path: base, output_dir: "x", data: "y" } as const;

@@ -104,9 +104,9 @@ export function wholeConfig(...parts: readonly PartialConfig[]): TrainConfig {
     throw new WorldlineError(
       "use_peft trains an adapter, but trainable_parameters or trainable_rows choose from the model; leave one of the two out (modules_to_save trains a table beside an adapter)",
     );
-  if (all.dtype !== "f32" && all.dtype !== "bf16" && !all.use_peft)
+  if (all.dtype?.startsWith("int") && !all.use_peft)
     throw new WorldlineError(
-      `dtype is "${all.dtype}" but ${chosen ? "weights" : "all weights"} are to be trained; set use_peft for an adapter, or dtype "f32" or "bf16"`,
+      `dtype is "${all.dtype}" but ${chosen ? "weights" : "all weights"} are to be trained; set use_peft for an adapter, or dtype "f32", "bf16" or "f16"`,
     );
   return all as TrainConfig;
 }

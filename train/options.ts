@@ -76,7 +76,7 @@ export const fields = {
   gradient_checkpointing: z.boolean().describe("recompute each block in the backward pass: less memory, a third more time"),
   dtype: z
     .enum(["f32", "f16", "bf16", "int8", "int4"])
-    .describe("how the base's weights are held; f16, int8 and int4 need use_peft, bf16 is trained on f32 masters"),
+    .describe("how the base's weights are held; int8 and int4 need use_peft, bf16 and f16 are trained on f32 masters"),
 
   group_by_length: z.boolean().describe("examples of like length share a batch"),
   max_batch_shapes: count.describe("most batch lengths that plans are made for, with group_by_length"),

@@ -1,5 +1,5 @@
-import { check } from "../kernel.ts";
-import { adamw, adamwBf16, clipScale, sumSquares, sumSquaresShare } from "./adamw.ts";
+import { type Check, check } from "../kernel.ts";
+import { adamw, adamwBf16, adamwF16, clipScale, sumSquares, sumSquaresShare } from "./adamw.ts";
 
 const options = { lr: 2e-3, b1: 0.9, b2: 0.95, c1: 1 - 0.9 ** 3, c2: 1 - 0.95 ** 3, eps: 1e-5, decay: 0.1 };
 
@@ -58,42 +58,55 @@ function bfloat(value: number): number {
   return scratch[0];
 }
 
-function bf16Update(given: Readonly<Record<"grad" | "w" | "master" | "m" | "v", Float32Array>>) {
+/** Rounds to the nearest f16, ties to even. */
+function half(value: number): number {
+  const size = Math.abs(value);
+  if (size >= 65520) return value < 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  const unit = 2 ** (Math.max(Math.floor(Math.log2(size || 1)), -14) - 10);
+  const [whole, part] = [Math.floor(size / unit), (size / unit) % 1];
+  const near = part > 0.5 || (part === 0.5 && whole % 2 === 1) ? whole + 1 : whole;
+  return Math.sign(value) * near * unit;
+}
+
+type Given = Readonly<Record<"grad" | "w" | "master" | "m" | "v", Float32Array>>;
+
+function updateOnMaster(round: (value: number) => number, given: Given) {
   const { lr, b1, b2, c1, c2, eps, decay } = options;
   const [w, master, m, v] = [given.w, given.master, given.m, given.v].map((a) => Float64Array.from(a));
   for (let i = 0; i < w.length; i++) {
     const g = given.grad[i] * 0.75;
     m[i] = b1 * m[i] + (1 - b1) * g;
     v[i] = b2 * v[i] + (1 - b2) * g * g;
-    const old = bfloat(master[i]) === w[i] ? master[i] : w[i];
+    const old = round(master[i]) === w[i] ? master[i] : w[i];
     master[i] = old * (1 - lr * decay) - (lr * (m[i] / c1)) / (Math.sqrt(v[i]) / Math.sqrt(c2) + eps);
-    w[i] = bfloat(master[i]);
+    w[i] = round(master[i]);
   }
   return { w, master, m, v };
 }
 
-/** Masters of the even elements round to their weights; those of the odd ones are others' and must not be taken up. */
-const bf16 = check({
-  kernel: adamwBf16,
-  cases: [{ n: 4 }, { n: 1000 }, { n: 70_000 }],
-  bench: [{ n: 1 << 22 }],
-  inputs: ({ n }, rng) => {
-    const master = rng.normals(n);
-    const w = master.map((v, i) => bfloat(i % 2 ? v + 1 : v));
-    const [grad, m, v] = [rng.normals(n), rng.normals(n, 0.1), rng.normals(n, 0.1).map(Math.abs)];
-    const given = { grad, w, master, m, v };
-    // Elements whose rounding hangs on the last bits of f32 are set to zero.
-    bf16Update(given).master.forEach((value, i) => {
-      scratch[0] = value;
-      if (Math.abs((words[0] & 0xffff) - 0x8000) < 64) for (const list of Object.values(given)) list[i] = 0;
-    });
-    return { ...options, scale: new Float32Array([0.75]), ...given };
-  },
-  outputs: ({ n }) => ({ w: n, master: n, m: n, v: n }),
-  reference: (_, inputs) => bf16Update(inputs as unknown as Parameters<typeof bf16Update>[0]),
-  tolerance: { f32: 2e-6 },
-  bytes: ({ n }) => 32 * n,
-});
+/** Masters of the even elements round to their weights; those of the odd ones are others' and must not be taken up. Every fifth is as small as a subnormal f16. */
+const onMaster = (kernel: Check["kernel"], round: (value: number) => number, bits: number) =>
+  check({
+    kernel,
+    cases: [{ n: 4 }, { n: 1000 }, { n: 70_000 }],
+    bench: [{ n: 1 << 22 }],
+    inputs: ({ n }, rng) => {
+      const master = rng.normals(n).map((v, i) => (i % 5 ? v : v * 1e-5));
+      const w = master.map((v, i) => round(i % 2 ? v + 1 : v));
+      const [grad, m, v] = [rng.normals(n), rng.normals(n, 0.1), rng.normals(n, 0.1).map(Math.abs)];
+      const given = { grad, w, master, m, v };
+      // Elements whose rounding hangs on the last bits of f32 are set to zero.
+      updateOnMaster(round, given).master.forEach((value, i) => {
+        scratch[0] = value;
+        if (Math.abs((words[0] & (2 ** bits - 1)) - 2 ** (bits - 1)) < 64) for (const list of Object.values(given)) list[i] = 0;
+      });
+      return { ...options, scale: new Float32Array([0.75]), ...given };
+    },
+    outputs: ({ n }) => ({ w: n, master: n, m: n, v: n }),
+    reference: (_, inputs) => updateOnMaster(round, inputs as unknown as Given),
+    tolerance: { f32: 2e-6 },
+    bytes: ({ n }) => 32 * n,
+  });
 
 const squares = check({
   kernel: sumSquares,
@@ -142,4 +155,4 @@ const scaled = check({
   tolerance: { f32: 2e-6 },
 });
 
-export default [update, skipped, bf16, squares, scaled];
+export default [update, skipped, onMaster(adamwBf16, bfloat, 16), onMaster(adamwF16, half, 13), squares, scaled];

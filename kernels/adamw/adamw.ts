@@ -12,17 +12,21 @@ export const adamw = kernel({
   grid: ({ n }, { WG }) => grid2d(Math.ceil(n / 4 / WG)),
 });
 
-export const adamwBf16 = kernel({
-  name: "adamw_bf16",
-  source: new URL("./adamw_bf16.wgsl", import.meta.url),
-  lib: ["grid"],
-  reads: ["grad", "scale"],
-  writes: ["w", "master", "m", "v"],
-  params: { n: "u32", lr: "f32", b1: "f32", b2: "f32", c1: "f32", c2: "f32", eps: "f32", decay: "f32" },
-  types: { w: "bf16" },
-  consts: { WG: 64 },
-  grid: ({ n }, { WG }) => grid2d(Math.ceil(n / 4 / WG)),
-});
+const onMaster = (dtype: "bf16" | "f16") =>
+  kernel({
+    name: `adamw_${dtype}`,
+    source: new URL("./adamw_master.wgsl", import.meta.url),
+    lib: ["grid"],
+    reads: ["grad", "scale"],
+    writes: ["w", "master", "m", "v"],
+    params: { n: "u32", lr: "f32", b1: "f32", b2: "f32", c1: "f32", c2: "f32", eps: "f32", decay: "f32" },
+    types: { w: dtype },
+    consts: { WG: 64, F16: dtype === "f16" ? 1 : 0 },
+    grid: ({ n }, { WG }) => grid2d(Math.ceil(n / 4 / WG)),
+  });
+
+export const adamwBf16 = onMaster("bf16");
+export const adamwF16 = onMaster("f16");
 
 /** Values that one workgroup of sum_squares adds up. */
 export const sumSquaresShare = 64 * 64 * 4;
