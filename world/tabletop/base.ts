@@ -41,6 +41,8 @@ export interface BaseSettings {
     readonly ropeTheta: number;
   };
   readonly vqTraining: VqganTraining;
+  /** Cells on a side of the tables that the picture tokenizer is trained on (default: the world's): its norms do not mind a smaller table, which costs less. */
+  readonly vqGrid?: number;
   readonly lmTraining: TrainOptions;
   /** Scenes re-shot or unrelated in pairs, single pictures, and neighbouring frames. */
   readonly documents: { readonly scenes: number; readonly frames: number };

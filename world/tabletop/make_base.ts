@@ -100,7 +100,8 @@ export async function makeBase(device: Device, o: MakeBaseOptions): Promise<bool
 
 /** Trains the picture tokenizer; its last state stays on disk until the whole base is made. */
 function trainPictures(device: Device, model: Model, o: MakeBaseOptions, folder: string): Promise<VqganRecord[] | undefined> {
-  const { world, settings, seed } = o;
+  const { settings, seed } = o;
+  const world = { ...o.world, grid: settings.vqGrid ?? o.world.grid };
   const side = pictureSide(world);
   const t = { ...settings.vqTraining, seed };
   const show = o.progress("picture tokenizer");

@@ -96,7 +96,7 @@ export const fullWorld: Tabletop = makeWorld({
   colours: [...defaultWorld.colours, { name: "purple", rgb: [0.55, 0.18, 0.66] }],
   sizes: [
     { name: "large", radius: 0.39 },
-    { name: "small", radius: 0.26 },
+    { name: "small", radius: 0.24 },
   ],
   startKinds: [3, 6],
   maxObjects: 9,
