@@ -113,7 +113,7 @@ async function seeToModules(root) {
   const state = modulesState(root);
   if (state !== "current") {
     const why = state === "missing" ? "node_modules is missing" : "package-lock.json changed since node_modules was installed";
-    console.error(`worldline: ${why}; running npm ci once (about 125 MB, under a minute on a fast line).`);
+    console.error(`worldline: ${why}; running npm ci once (about 185 MB, under a minute on a fast line).`);
     const quiet = [
       "--loglevel=notice",
       "--no-audit",

@@ -90,18 +90,18 @@ export const defaultWorld: Tabletop = {
   unknown: 0.12,
 };
 
-/** 4 x 4 cells, 64 x 64 pixels, 2 sizes x 5 colours x 3 shapes, clutter and a camera that shifts by a pixel. */
+/** 4 x 4 cells, 64 x 64 pixels, 2 sizes x 5 colours x 3 shapes, clutter and a camera that shifts by half a pixel. */
 export const fullWorld: Tabletop = makeWorld({
   grid: 4,
   colours: [...defaultWorld.colours, { name: "purple", rgb: [0.55, 0.18, 0.66] }],
   sizes: [
-    { name: "large", radius: 0.39 },
-    { name: "small", radius: 0.24 },
+    { name: "large", radius: 5 / 12 },
+    { name: "small", radius: 0.28 },
   ],
   startKinds: [3, 6],
   maxObjects: 9,
   clutter: 6,
-  shift: 1,
+  shift: 0.5,
 });
 
 /** The default world with some settings changed, checked. */
