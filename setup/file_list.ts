@@ -56,7 +56,7 @@ function opening(file: string): string {
   }
   const sentence = lines
     .join(" ")
-    .split(/(?<=[.:;])\s/)[0]
+    .split(/(?<=[.:;])(?<!\bal\.)\s/)[0]
     .replace(/[.:;]$/, "");
   return sentence;
 }
