@@ -16,7 +16,11 @@ export interface Verdict {
 }
 
 /** Runs the cases of one check, or only the named variant or case. */
-export async function runCheck(device: Device, { name, check }: Found, only: { variant?: string; case?: string } = {}): Promise<Verdict> {
+export async function runCheck(
+  device: Device,
+  { name, check }: Pick<Found, "name" | "check">,
+  only: { variant?: string; case?: string } = {},
+): Promise<Verdict> {
   const seen = new Set<string>();
   const failures: string[] = [];
   let passed = 0;

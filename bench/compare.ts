@@ -28,11 +28,12 @@ export interface Comparison {
   readonly broken: readonly string[];
   /** Whether a program should stop here: something is slower, or wrong that was right. */
   readonly worse: boolean;
-  /** Whether every verdict rests on runs that could be tested. */
+  /** Whether every verdict but "same" rests on runs that could be tested. */
   readonly tested: boolean;
 }
 
-const keyOf = (r: Row) => `${r.kernel}:${r.variant}${r.types ? ` ${r.types}` : ""}|${r.case}|${r.cache}`;
+/** What two rows must share to be compared. */
+export const keyOf = (r: Row) => `${r.kernel}:${r.variant}${r.types ? ` ${r.types}` : ""}|${r.case}|${r.cache}`;
 
 /** Compares reports of runs before and after a change. */
 export function compare(before: readonly Report[], after: readonly Report[], threshold = 0.05): Comparison {
@@ -52,7 +53,15 @@ export function compare(before: readonly Report[], after: readonly Report[], thr
     kernels[kernel] = geometricMean(differences.filter((d) => d.name.split(":")[0] === kernel).map((d) => d.ratio));
   const worse = broken.length > 0 || differences.some((d) => d.verdict === "slower");
   const overall = differences.length ? geometricMean(differences.map((d) => d.ratio)) : 1;
-  return { differences, overall, kernels, missing, broken, worse, tested: differences.every((d) => d.p !== undefined) };
+  return {
+    differences,
+    overall,
+    kernels,
+    missing,
+    broken,
+    worse,
+    tested: differences.every((d) => d.p !== undefined || d.verdict === "same"),
+  };
 }
 
 function byKey(reports: readonly Report[]): Map<string, Row[]> {

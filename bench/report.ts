@@ -16,6 +16,8 @@ export interface Report {
   readonly timer: TimerKind;
   /** Load average of the machine when the run began, per core; absent where it is not known. */
   readonly load?: number;
+  /** The commit that was measured, where the checkout had no change of its own. */
+  readonly commit?: string;
   readonly options: Options;
   readonly ceilings: Ceilings;
   readonly rows: readonly Row[];
@@ -27,7 +29,7 @@ export function header(
   timer: TimerKind,
   ceilings: Ceilings,
   options: Options,
-  versions: { worldline: string; load?: number },
+  versions: { worldline: string; load?: number; commit?: string },
 ): Omit<Report, "rows"> {
   const { capabilities } = device;
   return {

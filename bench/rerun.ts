@@ -23,9 +23,19 @@ export function sideOf(text: string): Side {
   return checkout(text);
 }
 
+const git = (...args: string[]) =>
+  execFileSync("git", ["-C", root, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
+
+/** The commit of this checkout; undefined outside one, or when files of it were changed since. */
+export function commitHere(): string | undefined {
+  try {
+    return git("status", "--porcelain", "--untracked-files=no", "--", root) === "" ? git("rev-parse", "HEAD") : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function checkout(reference: string): Side {
-  const git = (...args: string[]) =>
-    execFileSync("git", ["-C", root, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
   let commit: string;
   try {
     commit = git("rev-parse", "--verify", "--quiet", `${reference}^{commit}`);

@@ -1,13 +1,16 @@
 // worldline bench: the kernel lab. Without a verb it times kernels; `check`, `source`, `compare`, `new`, `watch`, `tune`, `profile`, `model` and
 // `peers` are its verbs. A kernel is named as kernel[:variant[:case]], as in `worldline bench matmul:tile`.
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
+import { comparable, judge, reruns } from "../bench/baseline.ts";
 import { measureCeilings } from "../bench/ceilings.ts";
 import { runCheck } from "../bench/check.ts";
+import { comparisonLines } from "../bench/compare.ts";
 import { coldBytes, load, processorTime } from "../bench/machine.ts";
 import { type Cache, defaults, measureCheck, type Options, type Row } from "../bench/measure.ts";
 import { charts, htmlPage, svgChart } from "../bench/plots.ts";
-import { cells, columns, header, headerLines, line, markdown, type Report } from "../bench/report.ts";
+import { cells, columns, header, headerLines, line, markdown, parseReport, type Report } from "../bench/report.ts";
+import { commitHere } from "../bench/rerun.ts";
 import { choiceOf } from "../bench/source.ts";
 import { Timer } from "../bench/timer.ts";
 import type { Device } from "../engine/device.ts";
@@ -16,7 +19,7 @@ import { openDevice } from "../engine/node.ts";
 import { registerModels } from "./bench_models.ts";
 import { find, needSoftware, wantedOf, withKernels } from "./bench_shared.ts";
 import { registerMore } from "./bench_verbs.ts";
-import { duration, number, say, status } from "./terminal.ts";
+import { count, duration, number, say, status } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
 interface RunFlags {
@@ -32,11 +35,14 @@ interface RunFlags {
   seed: number;
   batches?: boolean;
   cpu?: boolean;
+  baseline?: string;
+  reruns: number;
 }
 
 async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
   const wanted = wantedOf(filter);
   const found = await find(wanted, flags.kernels);
+  const baseline = flags.baseline === undefined ? undefined : readBaseline(flags.baseline);
   const device = await openDevice();
   if (flags.cpu) needSoftware(device);
   const timer = new Timer(device, flags.cpu ? "processor" : flags.batches ? "batches" : "timestamps", processorTime);
@@ -53,7 +59,8 @@ async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
     spread: flags.spread,
     seed: flags.seed,
   };
-  const head = header(device, timer.kind, ceilings, options, { worldline: versions().worldline, load: before });
+  const head = header(device, timer.kind, ceilings, options, { worldline: versions().worldline, load: before, commit: commitHere() });
+  if (baseline) comparable(baseline, head, flags.baseline!);
   print(headerLines(head).join("\n"));
   print(`\n${line(columns)}`);
   const rows: Row[] = [];
@@ -72,11 +79,45 @@ async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
   const report: Report = { ...head, rows };
   print("* the variant that the engine takes");
   write(report, flags);
+  if (baseline) {
+    const names = new Set(found.map((f) => f.name));
+    const left = (r: Row) =>
+      !names.has(r.kernel) ||
+      (wanted.variant !== undefined && r.variant !== wanted.variant) ||
+      (wanted.case !== undefined && r.case !== wanted.case) ||
+      (flags.cache !== "both" && r.cache !== flags.cache);
+    compareWith(baseline, report, left, flags, print);
+  }
   const wrong = rows.filter((r) => typeof r.error === "string");
   if (wrong.length)
     throw new WorldlineError(
       `${wrong.length} of ${rows.length} rows are wrong, the first: ${wrong[0].kernel}:${wrong[0].variant} ${wrong[0].case}: ${wrong[0].error}`,
     );
+}
+
+function readBaseline(file: string): Report {
+  if (!existsSync(file) || !statSync(file).isFile())
+    throw new WorldlineError(`--baseline ${file}: there is no such file; save one with \`worldline bench --json ${file}\``);
+  return parseReport(readFileSync(file, "utf8"), `--baseline ${file}`);
+}
+
+/** Prints how this run stands to the baseline; exit code 1 where something is slower or wrong. */
+function compareWith(baseline: Report, report: Report, left: (row: Row) => boolean, flags: RunFlags, print: (text: string) => void): void {
+  const passed = [
+    ["--seconds", flags.seconds],
+    ["--seed", flags.seed],
+    ["--cache", flags.cache],
+    ["--spread", flags.spread],
+  ].flatMap(([name, value]) => [`${name}`, `${value}`]);
+  const clock = [flags.cpu ? "--cpu" : "", flags.batches ? "--batches" : ""].filter(Boolean);
+  const bytes = flags.cacheBytes ? ["--cache-bytes", `${flags.cacheBytes}`] : [];
+  // Kernels outside the checkout have no commit that could be run again.
+  const again = flags.reruns && !flags.kernels ? reruns(flags.reruns, [...passed, ...clock, ...bytes], status) : undefined;
+  const { comparison, untested } = judge(baseline, report, again, left);
+  print(`\nagainst ${flags.baseline}, ${baseline.date}${baseline.commit ? `, commit ${baseline.commit.slice(0, 10)}` : ""}`);
+  for (const l of comparisonLines(comparison)) print(l);
+  if (untested) print(untested);
+  if (comparison.worse) process.exitCode = 1;
 }
 
 /** Writes the report as the flags ask. */
@@ -149,6 +190,13 @@ export function register(program: Command): void {
     .option("--seed <n>", "seed of the data", number(0, 2 ** 32 - 1, true), defaults.seed)
     .option("--batches", "batched launches by wall time although there are timestamps")
     .option("--cpu", "processor time instead of the clock: for a software adapter on a busy machine")
+    .option("--baseline <file>", "compare with a report of --json; exit code 1 where something is slower or wrong")
+    .option(
+      "--reruns <n>",
+      "with --baseline: runs of its commit and of this checkout, in turns, where rows seem to differ",
+      count(0, 100),
+      5,
+    )
     .action(run);
   withKernels(
     bench
