@@ -1,46 +1,67 @@
-// worldline experiment: a grid of systems over seeds on the embedded world, from a TOML file to one report.
-import { join } from "node:path";
+// worldline experiment: a grid of systems over seeds on the embedded world, from TOML files to a report each.
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
+import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { aligned } from "../world/bench_results.ts";
 import { runExperiment } from "../world/experiment.ts";
-import { readExperiment } from "../world/experiment_config.ts";
+import { type ExperimentConfig, readExperiment, resized } from "../world/experiment_config.ts";
 import { annotationRows, experimentHtml, experimentRows } from "../world/experiment_report.ts";
 import { writeText } from "../world/records.ts";
 import { presets, shippedBase } from "../world/tabletop/presets.ts";
-import { interruption, progress, say } from "./terminal.ts";
-import { versions } from "./versions.ts";
+import { interruption, number, progress, say } from "./terminal.ts";
+import { originOf } from "./versions.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
   program
     .command("experiment")
-    .argument("<file>", "the experiment (TOML); examples/experiments holds those of the paper's tables")
-    .description("compare systems over seeds on the embedded world and write one report with intervals")
-    .requiredOption("--out <folder>", "run folder; a rerun goes on where it stopped")
+    .argument("<files...>", "experiments (TOML); examples/experiments holds those of the paper's tables")
+    .description("compare systems over seeds on the embedded world and write a report with intervals")
+    .requiredOption("--out <folder>", "run folder; a rerun goes on where it stopped, and files of the same sizes share data and models")
     .option("--base <folder>", "tabletop base to start from (default: the shipped one)")
+    .option("--scale <x>", "times the files' labels, clips and steps (not their test scenes), for a smaller run", number(0.001, 100), 1)
+    .option("--seeds <list>", "these seeds instead of the files', as 0,1", seedList)
     .action(run);
 }
 
-async function run(file: string, f: { out: string; base?: string }): Promise<void> {
-  const config = await readExperiment(file);
-  await checkWritable(join(f.out, "report.html"));
+function seedList(text: string): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError("whole numbers with commas between are needed, as 0,1,2.");
+  return [...new Set(text.split(",").map(Number))];
+}
+
+interface Flags {
+  readonly out: string;
+  readonly base?: string;
+  readonly scale: number;
+  readonly seeds?: readonly number[];
+}
+
+async function run(files: readonly string[], f: Flags): Promise<void> {
+  const configs: ExperimentConfig[] = [];
+  for (const file of files) configs.push(resized(await readExperiment(file), f.scale, f.seeds));
+  const folders = files.map((file) => (files.length > 1 ? join(f.out, basename(file, ".toml")) : f.out));
+  if (new Set(folders).size < folders.length) throw new WorldlineError("experiment: two files have the same name; give each its own");
+  for (const folder of folders) await checkWritable(join(folder, "report.html"));
   const device = await openDevice();
   const base = f.base ?? fileURLToPath(shippedBase("default"));
-  const place = { folder: f.out, world: presets.default.world, base };
-  const outcomes = await runExperiment(device, config, place, { say, progress, signal: interruption() });
-  const origin = {
-    command: `worldline ${process.argv.slice(2).join(" ")}`,
-    seeds: config.seeds.join(", "),
-    device: device.describe(),
-    ...versions(),
-  };
-  await writeText(join(f.out, "results.json"), `${JSON.stringify({ config, outcomes, origin }, null, 1)}\n`);
-  await writeText(join(f.out, "report.html"), experimentHtml(config, outcomes, origin));
-  const { head, rows } = experimentRows(config, outcomes);
-  for (const line of aligned(head, rows)) say(line);
-  for (const line of aligned(["labels", "true %", "n"], annotationRows(outcomes))) say(line);
-  say(`${join(f.out, "report.html")}: ${config.system.length} systems, ${config.seeds.length} seeds`);
+  const signal = interruption();
+  for (const [i, config] of configs.entries()) {
+    if (files.length > 1) say(config.title);
+    const place = { folder: f.out, world: presets.default.world, base };
+    const outcomes = await runExperiment(device, config, place, { say, progress, signal });
+    const { labels, clips, cdm_steps, cwm_steps } = config;
+    const origin = {
+      ...originOf(device, config.seeds.join(", ")),
+      sizes: `${labels} labels, ${clips} clips, ${cdm_steps} steps of the dynamics model, ${cwm_steps} of each world model${f.scale === 1 ? "" : ` (${f.scale} times the file's)`}`,
+    };
+    await writeText(join(folders[i], "results.json"), `${JSON.stringify({ config, outcomes, origin }, null, 1)}\n`);
+    await writeText(join(folders[i], "report.html"), experimentHtml(config, outcomes, origin));
+    const { head, rows } = experimentRows(config, outcomes);
+    for (const line of aligned(head, rows)) say(line);
+    for (const line of aligned(["labels", "true %", "n"], annotationRows(outcomes))) say(line);
+    say(`${join(folders[i], "report.html")}: ${config.system.length} systems, ${config.seeds.length} seeds`);
+  }
 }

@@ -1,13 +1,23 @@
-// Experiments: the shipped files are read, mistakes are said, and tables hold what hand-made outcomes say.
+// Experiments: the shipped files are read, mistakes are said, tables hold what hand-made outcomes say, and a tiny grid that is stopped at every stage ends with
+// the same files as one that is not, its numbers being those of its predictions judged anew.
 // Run: node --import tsx test/experiment.test.ts
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import type { SeedOutcome } from "../world/experiment.ts";
-import { parseExperiment, readExperiment } from "../world/experiment_config.ts";
+import { openDevice } from "../engine/node.ts";
+import { runExperiment, type SeedOutcome } from "../world/experiment.ts";
+import { parseExperiment, readExperiment, resized } from "../world/experiment_config.ts";
 import { annotationRows, experimentHtml, experimentRows, overSeeds, t95 } from "../world/experiment_report.ts";
+import { loadModel } from "../world/model.ts";
+import type { Prediction } from "../world/predictions.ts";
+import { readRecords, type TripletRecord } from "../world/records.ts";
+import { verdictOn } from "../world/tabletop/evaluate.ts";
+import { presets, shippedBase } from "../world/tabletop/presets.ts";
 import { defaultWorld, makeWorld, type Tabletop } from "../world/tabletop/world.ts";
+
+import { scratchFolder } from "./tiny_model.ts";
 
 const folder = fileURLToPath(new URL("../examples/experiments/", import.meta.url));
 
@@ -69,6 +79,118 @@ test("tables: means over seeds with Student's interval, one seed with Wilson's, 
   assert.equal(annotationRows(outcomes)[2], ["kept for a", "90.0 (90.0 to 90.0)", "8"]);
   const page = experimentHtml({ ...config, title: "<i>" }, outcomes, { command: "worldline experiment" });
   assert.ok(page.includes("&#60;i&#62;") && page.includes("Student") && !/https?:\/\//.test(page));
+});
+
+const tiny = `title = "t"
+question = "q"
+seeds = [3]
+labels = 12
+test = 10
+clips = 2
+clip_actions = [3, 4]
+cdm_steps = 4
+cwm_steps = 3
+[[system]]
+name = "one"
+[[system]]
+name = "own"
+k = 3
+verifier = "self"
+[[system]]
+name = "most"
+k = 3
+verifier = "oracle"
+[[system]]
+name = "plain, other"
+synthetic = false
+weights = false
+k = 2
+verifier = "other-seed"
+`;
+
+type Judged = Prediction & { success: boolean; done: boolean; minimal: boolean };
+
+test("a tiny grid stopped after every stage ends as an undisturbed one, and its numbers are those of its own predictions", async () => {
+  const device = await openDevice();
+  const config = parseExperiment(tiny, "tiny.toml");
+  const base = fileURLToPath(shippedBase("default"));
+  const [calm, stopped] = [scratchFolder(), scratchFolder()];
+  const place = (folder: string) => ({ folder, world: presets.default.world, base });
+  const quiet = () => () => undefined;
+  let titles = 0;
+  const [outcome] = await runExperiment(device, config, place(calm), { say: () => titles++, progress: quiet });
+
+  // Each run of the second folder is stopped as its second stage is announced.
+  let runs = 0;
+  let last: SeedOutcome[] | undefined;
+  for (; !last && runs < 3 * titles; runs++) {
+    const stop = new AbortController();
+    let stages = 0;
+    const say = (text: string) => {
+      if (text.startsWith("*") && ++stages === 2) stop.abort(new Error("stopped"));
+      if (stages === 2) throw new Error("stopped");
+    };
+    last = await runExperiment(device, config, place(stopped), { say, progress: quiet, signal: stop.signal }).catch((error: Error) => {
+      assert.is(error.message, "stopped");
+      return undefined;
+    });
+  }
+  assert.ok(runs > 10, `stopped ${runs - 1} times`);
+  assert.equal(last, [outcome]);
+
+  const seed = (place: string, file: string) => readFileSync(join(place, "seed-3", file), "utf8");
+  const lists = readdirSync(join(calm, "seed-3")).filter((name) => name.startsWith("drawn"));
+  assert.is(lists.length, 7, lists.join());
+  for (const file of lists) assert.is(seed(stopped, file), seed(calm, file), file);
+
+  // The oracle judges the kept choices anew.
+  const model = await loadModel(device, base);
+  const name = lists[0].split(" ")[1];
+  const records = await readRecords<TripletRecord>(join(calm, "seed-3", "data", `${name}.jsonl`));
+  assert.is(outcome.test, records.length);
+  for (const [i, { system, success, done, minimal, families }] of outcome.systems.entries()) {
+    const { k, verifier } = config.system[i];
+    const training = i === 3 ? "plain-labels" : "cwm-synthetic-0.4-0.8";
+    const lines = seed(calm, `drawn ${name} ${training} k${k} t0.8 ${verifier}.jsonl`).trim().split("\n");
+    const list = lines.map((line) => JSON.parse(line) as Judged);
+    const verdicts = [];
+    for (const [r, p] of list.entries()) {
+      assert.is(p.candidates.length, k);
+      const pictures = await model.pictures.decode(p.candidates, p.columns);
+      const all = pictures.map((picture) => verdictOn(presets.default.world, records[r], picture));
+      if (verifier === "self" || verifier === "other-seed") assert.is(p.scores[p.best], Math.max(...p.scores));
+      if (verifier === "oracle")
+        assert.is(
+          all[p.best].success,
+          all.some((v) => v.success),
+        );
+      verdicts.push(all[p.best]);
+    }
+    const share = (key: "success" | "done" | "minimal") => verdicts.filter((v) => v[key]).length / verdicts.length;
+    assert.equal([success, done, minimal], [share("success"), share("done"), share("minimal")], system);
+    const mean = Object.values(families).reduce((a, b) => a + b, 0) / Object.keys(families).length;
+    assert.ok(Math.abs(mean - success) < 1e-9, "families come in equal shares");
+  }
+  const kept = seed(calm, "annotated.jsonl").trim().split("\n").length;
+  assert.equal([outcome.pairs, outcome.kept.one.pairs, outcome.kept["plain, other"]], [kept, Math.round(0.4 * kept), undefined]);
+
+  // Another experiment of the same sizes uses what is there; one of other sizes is refused.
+  const more = parseExperiment(`${tiny}[[system]]\nname = "two"\nk = 2\nverifier = "self"\n`, "more.toml");
+  const said: string[] = [];
+  const [second] = await runExperiment(device, more, place(calm), { say: (text) => said.push(text), progress: quiet });
+  assert.equal(second.systems.slice(0, 4), outcome.systems);
+  assert.not.ok(
+    said.some((text) => /training|labelled|clips/.test(text)),
+    said.join(),
+  );
+  const larger = resized(config, 2);
+  assert.equal([larger.labels, larger.clips, larger.cdm_steps, larger.cwm_steps, larger.test], [24, 4, 8, 6, 10]);
+  let refused = "";
+  await runExperiment(device, larger, place(calm), { say: () => undefined, progress: quiet }).catch((error: Error) => {
+    refused = error.message;
+  });
+  assert.match(refused, /holds a run with other settings/);
+  assert.ok(existsSync(join(calm, "seed-3", "stages.json")));
 });
 
 test.run();

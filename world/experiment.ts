@@ -1,6 +1,8 @@
 // Ablations as data: a grid of systems over seeds on the embedded world. Per seed: labelled triplets, clips and their key frames, a CDM (and, where a system
 // wants it, a second one from another seed), annotations; per distinct training of a world model one model; per system its k drawings, picked by its
-// verifier and judged by the exact oracle. Every stage is done once and kept, so that a stopped run goes on.
+// verifier and judged by the exact oracle. Every stage is done once and kept, so that a stopped run goes on, and stages are named by what they are made
+// from, so that experiments of the same sizes share them in one folder.
+import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
@@ -12,7 +14,7 @@ import type { ExperimentConfig, SystemConfig } from "./experiment_config.ts";
 import { filterRecords } from "./filter.ts";
 import { extractKeyFrames } from "./frames.ts";
 import { loadModel, type Model } from "./model.ts";
-import { type Prediction, predict } from "./predictions.ts";
+import { type Prediction, predict, readPredictions, writePredictions } from "./predictions.ts";
 import { type AnnotatedRecord, type PairRecord, readRecords, type TripletRecord, writeRecords } from "./records.ts";
 import { Stages } from "./stages.ts";
 import { writeClips } from "./tabletop/clip_files.ts";
@@ -23,7 +25,7 @@ import { explains, FAMILIES } from "./tabletop/index.ts";
 import type { Verdict } from "./tabletop/oracle.ts";
 import type { Tabletop } from "./tabletop/world.ts";
 import { trainRole } from "./train_role.ts";
-import { verify } from "./verify.ts";
+import { bestOf, verify } from "./verify.ts";
 import { listVideos } from "./video.ts";
 
 export interface ExperimentHooks {
@@ -63,7 +65,7 @@ interface Context {
   readonly seed: number;
 }
 
-/** Runs every seed below `folder`. */
+/** Runs every seed below `folder`; experiments of the same sizes may use the same one. */
 export async function runExperiment(
   device: Device,
   config: ExperimentConfig,
@@ -73,7 +75,8 @@ export async function runExperiment(
   const outcomes: SeedOutcome[] = [];
   for (const seed of config.seeds) {
     hooks.say(`seed ${seed}`);
-    const settings = { config: { ...config, seeds: seed }, world: place.world, base: place.base };
+    const { labels, clips, clip_actions, cdm_steps, cwm_steps } = config;
+    const settings = { labels, clips, clip_actions, cdm_steps, cwm_steps, seed, world: place.world, base: place.base };
     const stages = await Stages.open(join(place.folder, `seed-${seed}`), settings, { say: hooks.say, now: () => performance.now() });
     outcomes.push(await runSeed({ device, config, world: place.world, base: place.base, hooks, stages, seed }));
   }
@@ -86,7 +89,7 @@ async function runSeed(c: Context): Promise<SeedOutcome> {
   const base = await loadModel(device, c.base);
   const codes = await CodeStore.open(device, base, stages.path("codes.bin"));
   const read = <T extends TripletRecord>(...path: string[]) => readRecords<T>(stages.path(...path), ["action"]);
-  const [labels, all] = [await read("data", "labels.jsonl"), await read("data", "test.jsonl")];
+  const [labels, all] = [await read("data", "labels.jsonl"), await read("data", `${testName(config)}.jsonl`)];
   const test = all.filter((r) => !config.families || (config.families as readonly string[]).includes(r.family!));
   const pairs = await readRecords<PairRecord>(stages.path("frames", "pairs.jsonl"));
   await codes.add(
@@ -131,10 +134,10 @@ async function runSeed(c: Context): Promise<SeedOutcome> {
     const chosen = system.synthetic ? filterRecords(annotated, { keep: system.keep, threshold: system.threshold }) : [];
     if (chosen.length) kept[system.name] = { pairs: chosen.length, valid: share(chosen, isTrue) };
     const { name, role, epsilon } = trainingOf(system);
-    const model = await fit(name, role, chosen.length ? [labels, chosen] : [labels], c.seed, epsilon);
-    outcomes.push(await judged(c, system, model, system.verifier === "other-seed" ? other : dynamics, codes, test));
+    const world = { name, open: await fit(name, role, chosen.length ? [labels, chosen] : [labels], c.seed, epsilon) };
+    outcomes.push(await judged(c, system, world, system.verifier === "other-seed" ? other : dynamics, codes, test));
   }
-  const said = await stages.load<string[]>("said.json");
+  const said = await stages.load<string[]>(`said ${testName(config)}.json`);
   const cdm = test.filter((r, i) => isValid(c.world, r, said[i])).length / test.length;
   return {
     seed: c.seed,
@@ -159,18 +162,27 @@ function trainingOf({ synthetic, weights, epsilon, keep, threshold }: SystemConf
   return weights ? { name: `cwm-${data}-${epsilon}`, role: "cwm", epsilon } : { name: `plain-${data}`, role: synthetic ? "cwm" : "cft" };
 }
 
+/** The test's scenes, named by what they are made from. */
+function testName({ test, families, transfer }: ExperimentConfig): string {
+  const text = JSON.stringify([test, families, transfer]);
+  return `test-${createHash("sha256").update(text).digest("hex").slice(0, 8)}`;
+}
+
 async function makeData(c: Context): Promise<void> {
   const { stages, config, world, seed } = c;
   const { progress, signal } = c.hooks;
-  await stages.run("data", `${config.labels} labelled triplets, ${config.test} for testing, ${config.clips} clips`, async () => {
+  await stages.run("data", `${config.labels} labelled triplets, ${config.clips} clips`, async () => {
     await mkdir(stages.path("data"), { recursive: true });
     await writeTriplets(world, stages.path("data"), { name: "labels", count: config.labels, seed, onProgress: progress("labels"), signal });
+    const actions: [number, number] = [...config.clip_actions];
+    await writeClips(world, stages.path("clips"), { count: config.clips, seed, actions, onProgress: progress("clips"), signal });
+  });
+  const name = testName(config);
+  await stages.run(name, `${config.test} triplets for testing`, async () => {
     // Families come in equal shares, so that those asked for fill the test.
     const count = config.test * (config.families ? Math.ceil(FAMILIES.length / config.families.length) : 1);
     const unlike = { ...world, ...config.transfer } as Tabletop;
-    await writeTriplets(unlike, stages.path("data"), { name: "test", count, seed: 3000 + seed, onProgress: progress("test"), signal });
-    const actions: [number, number] = [...config.clip_actions];
-    await writeClips(world, stages.path("clips"), { count: config.clips, seed, actions, onProgress: progress("clips"), signal });
+    await writeTriplets(unlike, stages.path("data"), { name, count, seed: 3000 + seed, onProgress: progress("test"), signal });
   });
   await stages.run("frames", "key frames of the clips", async () => {
     await extractKeyFrames(await listVideos([stages.path("clips")]), stages.path("frames"), { keyFrames: "rest" }, { signal });
@@ -186,63 +198,65 @@ async function label(
 ) {
   const { stages, device, hooks } = c;
   const options = { ...defaultAnnotate, signal: hooks.signal };
-  await stages.run("annotate", "the dynamics model names the actions of clips and test", async () => {
-    const model = await open();
-    await writeRecords(
-      stages.path("annotated.jsonl"),
-      await annotate(device, model, codes, pairs, { ...options, onProgress: hooks.progress("pairs") }),
-    );
-    const said = await annotate(device, model, codes, test, options);
+  await stages.run("annotate", "the dynamics model names the actions of clips", async () => {
+    const onProgress = hooks.progress("pairs");
+    await writeRecords(stages.path("annotated.jsonl"), await annotate(device, await open(), codes, pairs, { ...options, onProgress }));
+  });
+  const file = `said ${testName(c.config)}.json`;
+  await stages.run(file, "the dynamics model names the actions of the test", async () => {
+    const said = await annotate(device, await open(), codes, test, options);
     await stages.save(
-      "said.json",
+      file,
       said.map((r) => r.action),
     );
   });
   return readRecords<AnnotatedRecord>(stages.path("annotated.jsonl"), ["action"]);
 }
 
-/** Draws, picks and judges one system's pictures of the test records. */
+/** Draws, picks and judges one system's pictures of the test records; drawings and choices are kept as predictions. */
 async function judged(
   c: Context,
   system: SystemConfig,
-  world: () => Promise<Model>,
+  world: { readonly name: string; readonly open: () => Promise<Model> },
   dynamics: () => Promise<Model>,
   codes: CodeStore,
   test: readonly TripletRecord[],
 ): Promise<Outcome> {
   const { stages, device, config, hooks } = c;
-  const file = `outcome ${system.name}.json`;
+  const drawn = `drawn ${testName(config)} ${world.name} k${system.k} t${config.temperature}`;
+  let loaded: Promise<Model> | undefined;
+  const model = () => (loaded ??= world.open());
+  await stages.run(drawn, `${world.name}: ${system.k} drawing${system.k > 1 ? "s" : ""} a scene`, async () => {
+    const onProgress = hooks.progress("drawing");
+    const how = { candidates: system.k, temperature: config.temperature, seed: c.seed, batch: 16, onProgress, signal: hooks.signal };
+    await writePredictions(stages.path(`${drawn}.jsonl`), await predict(device, await model(), undefined, codes, test, how));
+  });
+  const picked = `${drawn} ${system.verifier}`;
   await stages.run(
-    file,
-    `${system.name}: ${system.k} drawing${system.k > 1 ? "s" : ""} a scene, picked by ${system.verifier}`,
+    picked,
+    `${system.name}: ${system.verifier === "none" ? "judged" : `picked by ${system.verifier} and judged`}`,
     async () => {
-      const model = await world();
-      const onProgress = hooks.progress(system.name);
-      const how = { candidates: system.k, temperature: config.temperature, seed: c.seed, batch: 16, onProgress, signal: hooks.signal };
-      const predictions = await predict(device, model, undefined, codes, test, how);
+      const predictions = await readPredictions(stages.path(`${drawn}.jsonl`));
       const scores = await scoresOf(c, system, dynamics, codes, test, predictions);
-      const verdicts: Verdict[] = [];
+      const chosen: (Prediction & Pick<Verdict, "success" | "done" | "minimal">)[] = [];
       for (const [i, p] of predictions.entries()) {
-        const of = (await model.pictures.decode(p.candidates, p.columns)).map((picture) => verdictOn(c.world, test[i], picture));
-        const best =
-          system.verifier === "oracle"
-            ? Math.max(
-                0,
-                of.findIndex((v) => v.success),
-              )
-            : scores[i].reduce((b, s, k) => (s > scores[i][b] ? k : b), 0);
-        verdicts.push(of[best]);
+        const of = (await (await model()).pictures.decode(p.candidates, p.columns)).map((picture) => verdictOn(c.world, test[i], picture));
+        const right = of.findIndex((v) => v.success);
+        const best = system.verifier === "oracle" ? Math.max(0, right) : scores[i].length ? bestOf(scores[i]) : 0;
+        const { success, done, minimal } = of[best];
+        chosen.push({ ...p, scores: scores[i], best, success, done, minimal });
       }
-      const rate = (key: "success" | "done" | "minimal", family?: string) => {
-        const mine = verdicts.filter((_, i) => !family || test[i].family === family);
-        return share(mine, (v) => v[key]);
-      };
-      const families = Object.fromEntries([...new Set(test.map((r) => r.family!))].map((f) => [f, rate("success", f)]));
-      const outcome: Outcome = { system: system.name, success: rate("success"), done: rate("done"), minimal: rate("minimal"), families };
-      await stages.save(file, outcome);
+      await writePredictions(stages.path(`${picked}.jsonl`), chosen);
     },
   );
-  return stages.load<Outcome>(file);
+  const verdicts = (await readPredictions(stages.path(`${picked}.jsonl`))) as (Prediction &
+    Pick<Verdict, "success" | "done" | "minimal">)[];
+  const rate = (key: "success" | "done" | "minimal", family?: string) => {
+    const mine = verdicts.filter((_, i) => !family || test[i].family === family);
+    return share(mine, (v) => v[key]);
+  };
+  const families = Object.fromEntries([...new Set(test.map((r) => r.family!))].map((f) => [f, rate("success", f)]));
+  return { system: system.name, success: rate("success"), done: rate("done"), minimal: rate("minimal"), families };
 }
 
 async function scoresOf(
@@ -253,7 +267,7 @@ async function scoresOf(
   test: readonly TripletRecord[],
   predictions: readonly Prediction[],
 ): Promise<number[][]> {
-  if (k === 1 || verifier === "oracle" || verifier === "none") return predictions.map((p) => p.candidates.map(() => 0));
+  if (k === 1 || verifier === "oracle" || verifier === "none") return predictions.map(() => []);
   const drawn = predictions.map((p) => ({ codes: p.candidates.map((list) => Uint32Array.from(list)), logprobs: [], columns: p.columns }));
   return verify(c.device, await dynamics(), codes, test, drawn, { batch: 16, signal: c.hooks.signal });
 }

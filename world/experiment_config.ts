@@ -69,3 +69,11 @@ export async function readExperiment(path: string): Promise<ExperimentConfig> {
   });
   return parseExperiment(text, path);
 }
+
+/** The same experiment with every size (labels, clips, steps; not the test) times `scale`, on the seeds given. */
+export function resized(config: ExperimentConfig, scale: number, seeds?: readonly number[]): ExperimentConfig {
+  const of = (n: number) => Math.max(1, Math.round(n * scale));
+  const { labels, clips, cdm_steps, cwm_steps } = config;
+  const sizes = { labels: of(labels), clips: of(clips), cdm_steps: of(cdm_steps), cwm_steps: of(cwm_steps) };
+  return { ...config, ...sizes, seeds: seeds ? [...seeds] : config.seeds };
+}
