@@ -14,6 +14,7 @@ import { loadModel } from "../world/model.ts";
 import type { Prediction } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { verdictOn } from "../world/tabletop/evaluate.ts";
+import type { Verdict } from "../world/tabletop/oracle.ts";
 import { presets, shippedBase } from "../world/tabletop/presets.ts";
 import { defaultWorld, makeWorld, type Tabletop } from "../world/tabletop/world.ts";
 
@@ -153,7 +154,7 @@ test("a tiny grid stopped after every stage ends as an undisturbed one, and its 
     const training = i === 3 ? "plain-labels" : "cwm-synthetic-0.4-0.8";
     const lines = seed(calm, `drawn ${name} ${training} k${k} t0.8 ${verifier}.jsonl`).trim().split("\n");
     const list = lines.map((line) => JSON.parse(line) as Judged);
-    const verdicts = [];
+    const verdicts: Verdict[] = [];
     for (const [r, p] of list.entries()) {
       assert.is(p.candidates.length, k);
       const pictures = await model.pictures.decode(p.candidates, p.columns);
