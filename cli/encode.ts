@@ -62,7 +62,7 @@ async function run(paths: string[], f: Flags): Promise<void> {
   } else for (const line of lines) console.log(line);
 }
 
-const unscaled = (pixels: PixelConfig): PixelConfig => ({ ...pixels, shortestEdge: null, crop: null });
+const unscaled = (pixels: PixelConfig): PixelConfig => ({ ...pixels, shortestEdge: null, exact: undefined, crop: null });
 
 /** The largest centre of a picture whose sides are multiples of `step`. */
 function cut(picture: Picture, step: number, path: string): Picture {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
-import { modelFolder } from "../weights/hub.ts";
+import { type FileChoice, modelFolder } from "../weights/hub.ts";
 import { defaultGroupSize, type StoredType, storedTypes } from "../weights/stored.ts";
 import { CodeStore } from "../world/codes.ts";
 import { type LoadOptions, loadModel, type Model } from "../world/model.ts";
@@ -55,9 +55,10 @@ export interface Session {
 
 /**
  * The folder of a model given on the command line: a path, or a hub id (`org/name`, `org/name@revision`) that is fetched into the hub's cache
- * with a progress line where it is not there. Without `weights` only the small files are.
+ * with a progress line where it is not there. Without `weights` only the small files are;
+ * a list names other files than safetensors.
  */
-export async function folderOf(name: string, signal?: AbortSignal, weights = true): Promise<string> {
+export async function folderOf(name: string, signal?: AbortSignal, weights: boolean | FileChoice = true): Promise<string> {
   let shown = 0;
   const begin = performance.now();
   const onProgress = (done: number, total: number) => {

@@ -3,6 +3,7 @@
 
 import { Tokenizer as Rust } from "tokenizers";
 import { Rng } from "../engine/rng.ts";
+import { byteCharacters } from "../tokenizer/bytes.ts";
 import { parseTokenizer, type Tokenizer } from "../tokenizer/text.ts";
 import { goldenJson } from "./goldens.ts";
 
@@ -70,6 +71,100 @@ export function pipelines(): Record<string, Json> {
       normalizer: { type: "Lowercase" },
     },
     ...sentencePieces(),
+    ...metricPipelines(),
+  };
+}
+
+const plainWords = ["the", "cat", "dog", "norm", "éé", "hello", "world", "12", "'s", "ing", "an", "世", "한국", "σ"];
+
+/** Files as the text models of the metrics have them: CLIP's byte pairs with a mark at the end of words, RoBERTa's, and BERT's word pieces. */
+export function metricPipelines(): Record<string, Json> {
+  const end = "</w>";
+  const utf8 = (text: string) => Array.from(new TextEncoder().encode(text), (byte) => byteCharacters[byte]);
+  const merges: [string, string][] = plainWords.flatMap((word) => {
+    const parts = utf8(word);
+    parts[parts.length - 1] += end;
+    return parts.slice(1).map((part, i): [string, string] => [parts.slice(0, i + 1).join(""), part]);
+  });
+  const once = [...new Map(merges.map((m) => [m.join(" "), m])).values()];
+  const names = [...new Set([...byteCharacters, ...byteCharacters.map((c) => c + end), ...once.map((m) => m.join(""))])];
+  names.push("<|startoftext|>", "<|endoftext|>");
+  const id = (name: string) => names.indexOf(name);
+  const plain = { version: "1.0", truncation: null, padding: null };
+  const clip: Json = {
+    ...plain,
+    added_tokens: [added(id("<|startoftext|>"), "<|startoftext|>", { normalized: true }), added(id("<|endoftext|>"), "<|endoftext|>")],
+    normalizer: {
+      type: "Sequence",
+      normalizers: [{ type: "NFC" }, { type: "Replace", pattern: { Regex: "\\s+" }, content: " " }, { type: "Lowercase" }],
+    },
+    pre_tokenizer: sequence(
+      {
+        type: "Split",
+        pattern: { Regex: "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+" },
+        behavior: "Removed",
+        invert: true,
+      },
+      byteLevel,
+    ),
+    post_processor: {
+      type: "RobertaProcessing",
+      sep: ["<|endoftext|>", id("<|endoftext|>")],
+      cls: ["<|startoftext|>", id("<|startoftext|>")],
+      trim_offsets: false,
+      add_prefix_space: false,
+    },
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: "<|endoftext|>",
+      continuing_subword_prefix: "",
+      end_of_word_suffix: end,
+      fuse_unk: false,
+      vocab: Object.fromEntries(names.map((name, i) => [name, i])),
+      merges: once.map((m) => m.join(" ")),
+    },
+  };
+  const letters = [..."abcdefghijklmnopqrstuvwxyzABCDETHαςσ0123456789.,!?'-<>/世界é"];
+  const specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+  const pieces = [...specials, ...letters, ...letters.map((c) => `##${c}`), ...plainWords, "##ing", "##he", "##at", "##ll", "##orm"];
+  const bertNames = [...new Set(pieces)];
+  const bertNormalizer = { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true };
+  const special = (name: string) => ({ SpecialToken: { id: name, type_id: 0 } });
+  const named = (name: string) => [name, { id: name, ids: [bertNames.indexOf(name)], tokens: [name] }];
+  const bert: Json = {
+    ...plain,
+    added_tokens: specials.map((name, i) => added(i, name)),
+    normalizer: bertNormalizer,
+    pre_tokenizer: { type: "BertPreTokenizer" },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [special("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, special("[SEP]")],
+      pair: [special("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, special("[SEP]"), { Sequence: { id: "B", type_id: 1 } }],
+      special_tokens: Object.fromEntries([named("[CLS]"), named("[SEP]")]),
+    },
+    decoder: { type: "WordPiece", prefix: "##", cleanup: true },
+    model: {
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      max_input_chars_per_word: 20,
+      vocab: Object.fromEntries(bertNames.map((name, i) => [name, i])),
+    },
+  };
+  const normal = (more: Json) => ({ ...bert, normalizer: { ...bertNormalizer, ...more } });
+  return {
+    CLIP: clip,
+    BERT: bert,
+    "BERT, cased": normal({ lowercase: false }),
+    "BERT, cased, accents off": normal({ lowercase: false, strip_accents: true }),
+    "BERT, nothing cleaned": normal({ clean_text: false, handle_chinese_chars: false, strip_accents: false }),
+    "BERT, untidied": {
+      ...bert,
+      post_processor: { type: "BertProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2] },
+      decoder: { type: "WordPiece", prefix: "##", cleanup: false },
+    },
   };
 }
 
@@ -166,8 +261,13 @@ export function randomText(rng: Rng, most: number): string {
 }
 
 /** Compares ours and Rust's on `count` random strings over all pipelines in turn. Gives the differences, each in one line. */
-export async function compareStrings(count: number, seed: number, onProgress?: (done: number) => void): Promise<string[]> {
-  const all = Object.entries(pipelines()).map(([name, json]) => ({
+export async function compareStrings(
+  count: number,
+  seed: number,
+  onProgress?: (done: number) => void,
+  files = pipelines(),
+): Promise<string[]> {
+  const all = Object.entries(files).map(([name, json]) => ({
     name,
     ours: parseTokenizer(json, name),
     rust: Rust.fromString(JSON.stringify(json)),

@@ -1,5 +1,6 @@
 // The model of a tokenizer.json: byte-pair encoding of one piece. Symbols are the piece's UTF-8 bytes (byte-level files) or its characters; a character
-// that the vocabulary lacks becomes its bytes' tokens (byte_fallback), else the unknown token, else nothing.
+// that the vocabulary lacks becomes its bytes' tokens (byte_fallback), else the unknown token, else nothing. Where the file has an
+// end_of_word_suffix (CLIP's `</w>`), the last symbol of a piece carries it.
 
 import { WorldlineError } from "../engine/errors.ts";
 import { fieldsOf } from "../weights/fields.ts";
@@ -7,7 +8,8 @@ import { isObject, quote } from "../weights/source.ts";
 import { byteCharacters, tokenText } from "./bytes.ts";
 import { Merges, mergePiece } from "./merge.ts";
 
-export interface Bpe {
+/** What turns pieces into ids: byte pairs here, word pieces in wordpiece.ts. */
+export interface PieceModel {
   readonly vocabulary: ReadonlyMap<string, number>;
   /** Appends the ids of one piece. */
   encode(piece: string, ids: number[]): void;
@@ -23,14 +25,16 @@ interface Parts {
   readonly unknown: number | null;
   readonly fuseUnknown: boolean;
   readonly ignoreMerges: boolean;
+  /** Text that the last symbol of a piece has at its end; "" for none. */
+  readonly suffix: string;
 }
 
 /** Reads model. Throws a WorldlineError for damaged files and for kinds that are not known. */
-export function parseBpe(json: unknown, byteLevel: boolean, where: string): Bpe {
-  const refuse = (what: string) => new WorldlineError(`${where}: ${what}; byte-pair (BPE) tokenizers are read here`);
+export function parseBpe(json: unknown, byteLevel: boolean, where: string): PieceModel {
+  const refuse = (what: string) => new WorldlineError(`${where}: ${what}; byte-pair (BPE) and WordPiece tokenizers are read here`);
   if (!isObject(json)) throw refuse("model is missing");
   if ((json.type ?? "BPE") !== "BPE") throw refuse(`model.type ${quote(json.type)} is not supported`);
-  for (const name of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"])
+  for (const name of ["dropout", "continuing_subword_prefix"])
     if (![null, undefined, "", 0].includes(json[name] as never)) throw refuse(`model.${name} ${quote(json[name])} is not supported`);
   const f = fieldsOf(json, `${where}: model`);
   const vocab = f.object("vocab");
@@ -56,6 +60,7 @@ export function parseBpe(json: unknown, byteLevel: boolean, where: string): Bpe 
     unknown: unknown === null ? null : (vocabulary.get(unknown) ?? null),
     fuseUnknown: f.flag("fuse_unk", false),
     ignoreMerges: f.flag("ignore_merges", false),
+    suffix: f.text("end_of_word_suffix", ""),
   };
   return { vocabulary, encode: cached(encoder(parts)) };
 }
@@ -72,7 +77,7 @@ const cachedPieces = 65536;
 const longestCached = 64;
 
 /** Remembers the ids of short pieces. */
-function cached(encode: (piece: string) => readonly number[]): Bpe["encode"] {
+export function cached(encode: (piece: string) => readonly number[]): PieceModel["encode"] {
   const cache = new Map<string, readonly number[]>();
   return (piece, ids) => {
     let found = cache.get(piece);
@@ -87,7 +92,7 @@ function cached(encode: (piece: string) => readonly number[]): Bpe["encode"] {
 
 function encoder(p: Parts): (piece: string) => readonly number[] {
   const utf8 = new TextEncoder();
-  const whole = p.byteIds && !p.byteIds.includes(undefined) ? (p.byteIds as readonly number[]) : null;
+  const whole = p.byteIds && p.suffix === "" && !p.byteIds.includes(undefined) ? (p.byteIds as readonly number[]) : null;
   return (piece) => {
     const bytes = p.byteIds ? utf8.encode(piece) : null;
     if (p.ignoreMerges) {
@@ -103,8 +108,11 @@ function encoder(p: Parts): (piece: string) => readonly number[] {
 function symbolsOf(text: string, p: Parts, utf8: TextEncoder): number[] {
   const ids: number[] = [];
   let unknown = false;
+  let at = 0;
   for (const character of text) {
-    const id = p.vocabulary.get(character);
+    at += character.length;
+    const symbol = at === text.length ? character + p.suffix : character;
+    const id = p.vocabulary.get(symbol);
     if (id !== undefined) {
       if (unknown) ids.push(p.unknown as number);
       unknown = false;
@@ -112,7 +120,7 @@ function symbolsOf(text: string, p: Parts, utf8: TextEncoder): number[] {
       continue;
     }
     const { fallback } = p;
-    const bytes = fallback && Array.from(utf8.encode(character), (byte) => fallback[byte]);
+    const bytes = fallback && Array.from(utf8.encode(symbol), (byte) => fallback[byte]);
     if (bytes && !bytes.includes(undefined)) ids.push(...(bytes as number[]));
     else if (p.unknown !== null) {
       if (unknown && !p.fuseUnknown) ids.push(p.unknown);

@@ -65,11 +65,13 @@ function makersOf(json: unknown, where: string, state: { fused: boolean }, depth
     }
     case "Strip":
       return [strip(f, state.fused)];
+    case "WordPiece":
+      return [wordPiece(f)];
     case "Metaspace":
       return [metaspace(f, state.fused)];
     default:
       throw new WorldlineError(
-        `${where}: the decoder ${quote(json)} is not supported; ByteLevel, ByteFallback, Replace, Fuse, Strip, Metaspace and Sequence are`,
+        `${where}: the decoder ${quote(json)} is not supported; ByteLevel, ByteFallback, Replace, Fuse, Strip, WordPiece, Metaspace and Sequence are`,
       );
   }
 }
@@ -160,6 +162,28 @@ function metaspace(f: Fields, fused: boolean): Maker {
       // A fused text is one token, and the first.
       first &&= fused;
       return text;
+    });
+  };
+}
+
+const tidied = [
+  ...[" .", " ?", " !", " ,"].map((mark) => [mark, mark[1]]),
+  [" ' ", "'"],
+  ...[" n't", " 'm"].map((end) => [end, end.slice(1)]),
+  [" do not", " don't"],
+  ...[" 's", " 've", " 're"].map((end) => [end, end.slice(1)]),
+];
+
+/** Tokens with a space before each that does not go on with a word; `cleanup` takes spaces before marks off, token by token. */
+function wordPiece(f: Fields): Maker {
+  const prefix = f.text("prefix", "##");
+  const cleanup = f.flag("cleanup", true);
+  return () => {
+    let first = true;
+    return mapping((token) => {
+      const text = first ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`;
+      first = false;
+      return cleanup ? tidied.reduce((t, [from, to]) => t.replaceAll(from, to), text) : text;
     });
   };
 }

@@ -60,6 +60,8 @@ function stepOf(step: Record<string, unknown>, where: string): Step[] {
       return [cutAt(new RegExp(`[${punctuation}]`, "gu"), behaviorOf(f, "Isolated"))];
     case "Whitespace":
       return [cutAt(new RegExp(`[${wordLetters}]+|[^${wordLetters}${whiteSpace}]+`, "gu"), "Removed", true)];
+    case "BertPreTokenizer":
+      return [cutAt(new RegExp(whiteSpace, "gu"), "Removed"), cutAt(new RegExp(`[${punctuation}]`, "gu"), "Isolated")];
     case "WhitespaceSplit":
       return [cutAt(new RegExp(whiteSpace, "gu"), "Removed")];
     case "Metaspace":
@@ -68,7 +70,7 @@ function stepOf(step: Record<string, unknown>, where: string): Step[] {
       return byteLevel(f, where);
     default:
       throw new WorldlineError(
-        `${where}: the step ${quote(step.type)} is not supported; Split, Digits, Punctuation, Whitespace, WhitespaceSplit, Metaspace and ByteLevel are`,
+        `${where}: the step ${quote(step.type)} is not supported; Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer, Metaspace and ByteLevel are`,
       );
   }
 }

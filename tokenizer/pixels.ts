@@ -14,9 +14,11 @@ export interface Picture {
   readonly data: Uint8Array;
 }
 
-/** preprocessor_config.json as types. `shortestEdge`, `crop` and `rescale` are null where the file switches the step off. */
+/** preprocessor_config.json as types. `shortestEdge` and `crop` are null where the file switches the step off. */
 export interface PixelConfig {
   readonly shortestEdge: number | null;
+  /** Resize to this size whatever the picture's proportions; the shortest edge is null then. */
+  readonly exact?: { readonly width: number; readonly height: number };
   readonly crop: { readonly width: number; readonly height: number } | null;
   readonly resample: ResampleFilter;
   readonly rescale: number;
@@ -46,8 +48,11 @@ export function parsePixelConfig(json: Record<string, unknown>, where = "preproc
       throw f.refuse(name, "a list of three numbers");
     return value as number[];
   };
+  const resizes = f.flag("do_resize", true);
+  const exact = isObject(size) && size.shortest_edge === undefined && size.height !== undefined;
   const config = {
-    shortestEdge: f.flag("do_resize", true) ? side(size, "size", "shortest_edge") : null,
+    shortestEdge: resizes && !exact ? side(size, "size", "shortest_edge") : null,
+    ...(resizes && exact && { exact: { width: side(size, "size", "width"), height: side(size, "size", "height") } }),
     crop: f.flag("do_center_crop", true) ? { width: side(crop, "crop_size", "width"), height: side(crop, "crop_size", "height") } : null,
     resample: filter as ResampleFilter,
     rescale: f.number("rescale_factor", 0.0078),
@@ -129,6 +134,7 @@ export function centreCrop(picture: Picture, width: number, height: number): Pic
 /** Blend, resize and crop: the RGB bytes that the model sees. */
 export function preparePicture(picture: Picture, config: PixelConfig): Picture {
   let out = blendOnWhite(picture);
+  if (config.exact) out = resizePicture(out, config.exact.width, config.exact.height, config.resample);
   if (config.shortestEdge !== null) {
     const { width, height } = shortestEdgeSize(out.width, out.height, config.shortestEdge);
     out = resizePicture(out, width, height, config.resample);

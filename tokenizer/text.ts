@@ -1,15 +1,16 @@
-// Byte-pair encoding as a Hugging Face tokenizer.json states it: text -> ids and back, with the Rust library's results. Added tokens are taken out
-// first (added.ts), the rest is normalised (normalize.ts), cut into pieces (pieces.ts) and merged (bpe.ts); decoder.ts leads back. Padding and
-// truncation in the file are not applied. What is not known is refused with a sentence.
+// Byte pairs or word pieces as a Hugging Face tokenizer.json states them: text -> ids and back, with the Rust library's results. Added tokens are taken
+// out first (added.ts), the rest is normalised (normalize.ts), cut into pieces (pieces.ts) and turned into ids (bpe.ts, wordpiece.ts); decoder.ts
+// leads back. Padding and truncation in the file are not applied. What is not known is refused with a sentence.
 
 import { WorldlineError } from "../engine/errors.ts";
 import { isObject, parseJsonObject, quote } from "../weights/source.ts";
 import { type AddedToken, addedTokenFinder, parseAddedTokens, type Run } from "./added.ts";
-import { type Bpe, checkIds, parseBpe } from "./bpe.ts";
+import { checkIds, type PieceModel, parseBpe } from "./bpe.ts";
 import { tokenBytes } from "./bytes.ts";
 import { type Decoder, isByteLevel, parseDecoder } from "./decoder.ts";
 import { type Normalize, parseNormalizer } from "./normalize.ts";
 import { type Cut, parsePreTokenizer } from "./pieces.ts";
+import { parseWordPiece } from "./wordpiece.ts";
 
 /** How a text is turned into ids. */
 export interface EncodeOptions {
@@ -47,9 +48,10 @@ export interface TextStream {
 export function parseTokenizer(file: string | Record<string, unknown>, where = "tokenizer.json"): Tokenizer {
   const json = typeof file === "string" ? parseJsonObject(file, where) : file;
   const { cut, byteLevel } = parsePreTokenizer(json.pre_tokenizer, `${where}: pre_tokenizer`);
-  const bpe = parseBpe(json.model, byteLevel, where);
+  const wordPiece = isObject(json.model) && json.model.type === "WordPiece";
+  const model = wordPiece ? parseWordPiece(json.model, where) : parseBpe(json.model, byteLevel, where);
   const added = parseAddedTokens(json.added_tokens, where);
-  const vocabulary = withAdded(bpe.vocabulary, added, where);
+  const vocabulary = withAdded(model.vocabulary, added, where);
   const names: string[] = [];
   for (const [name, id] of vocabulary) {
     if (names[id] !== undefined)
@@ -60,7 +62,7 @@ export function parseTokenizer(file: string | Record<string, unknown>, where = "
     vocabulary,
     names,
     added,
-    bpe,
+    model,
     cut,
     normalize: parseNormalizer(json.normalizer, where),
     decoder: parseDecoder(json.decoder, where),
@@ -73,7 +75,7 @@ interface Parts {
   readonly vocabulary: ReadonlyMap<string, number>;
   readonly names: readonly string[];
   readonly added: readonly AddedToken[];
-  readonly bpe: Bpe;
+  readonly model: PieceModel;
   readonly cut: Cut;
   readonly normalize: Normalize;
   readonly decoder: Decoder;
@@ -116,7 +118,7 @@ function build(p: Parts): Tokenizer {
 }
 
 /** Text -> ids: added tokens of the text as given, then those of the normalised text, then pieces. */
-function encoder({ added, normalize, cut, bpe, template }: Parts): Tokenizer["ids"] {
+function encoder({ added, normalize, cut, model, template }: Parts): Tokenizer["ids"] {
   const raw = addedTokenFinder(added.filter((t) => !t.normalized));
   const normal = addedTokenFinder(
     added.filter((t) => t.normalized),
@@ -129,7 +131,7 @@ function encoder({ added, normalize, cut, bpe, template }: Parts): Tokenizer["id
       const parts: Run[] = typeof run === "number" ? [run] : specialTokens ? normal(normalize(run)) : [normalize(run)];
       parts.forEach((part, j) => {
         if (typeof part === "number") ids.push(part);
-        else for (const piece of cut(part, i === 0 && j === 0)) bpe.encode(piece, ids);
+        else for (const piece of cut(part, i === 0 && j === 0)) model.encode(piece, ids);
       });
     });
     if (addBos) ids.push(...template.after);
@@ -177,9 +179,11 @@ function templateOf(json: unknown, vocabulary: ReadonlyMap<string, number>, wher
   if (working.length === 0) return { before: bos === undefined ? [] : [bos], after: [] };
   const refuse = () =>
     new WorldlineError(
-      `${where}: the post_processor ${quote(json)} is not supported; a TemplateProcessing of special tokens around one text is`,
+      `${where}: the post_processor ${quote(json)} is not supported; BertProcessing, RobertaProcessing and a TemplateProcessing of special tokens around one text are`,
     );
   const [step] = working;
+  if (working.length === 1 && isObject(step) && (step.type === "BertProcessing" || step.type === "RobertaProcessing"))
+    return { before: [pairId(step.cls, refuse)], after: [pairId(step.sep, refuse)] };
   if (working.length > 1 || !isObject(step) || step.type !== "TemplateProcessing" || !Array.isArray(step.single)) throw refuse();
   const template: Template = { before: [], after: [] };
   let seen = 0;
@@ -190,6 +194,13 @@ function templateOf(json: unknown, vocabulary: ReadonlyMap<string, number>, wher
   }
   if (seen !== 1) throw refuse();
   return template;
+}
+
+/** The id of a [name, id]. */
+function pairId(pair: unknown, refuse: () => WorldlineError): number {
+  const id: unknown = Array.isArray(pair) && pair.length === 2 ? pair[1] : undefined;
+  if (!Number.isSafeInteger(id) || (id as number) < 0) throw refuse();
+  return id as number;
 }
 
 function templateIds(token: unknown, specials: unknown, vocabulary: ReadonlyMap<string, number>, refuse: () => WorldlineError): number[] {

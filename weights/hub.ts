@@ -4,7 +4,7 @@
 
 import { lstat, mkdir, readFile, readlink, rename, rm, stat, statfs, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import { download, type FetchOptions, fetchPatiently, HttpError, type RemoteFile, UnreachableError } from "./download.ts";
 import { reasonOf, writeFileAtomic } from "./file_source.ts";
@@ -19,8 +19,11 @@ export interface HubSettings {
 }
 
 export interface HubOptions extends Omit<FetchOptions, "headers"> {
-  /** false: the small files alone, such as config.json and tokenizer.json. Default true. */
-  readonly weights?: boolean;
+  /**
+   * true: the safetensors weights. false: the small files alone, such as config.json and tokenizer.json. A list: other files, the first entry whose
+   * files are all there, each with what it keeps beside itself (`onnx/model.onnx`, `onnx/model.onnx_data`). Default true.
+   */
+  readonly weights?: boolean | FileChoice;
   /** Default process.env. */
   readonly env?: Record<string, string | undefined>;
   /** Bytes on disk of all files to be fetched. */
@@ -28,6 +31,9 @@ export interface HubOptions extends Omit<FetchOptions, "headers"> {
   /** A line for the user: what is fetched, or that the hub did not answer and the cache is used. */
   readonly onNotice?: (line: string) => void;
 }
+
+/** Sets of files, by name in the repository, any of which will do; the first is liked best. */
+export type FileChoice = readonly (readonly string[])[];
 
 /** A repository of the hub at a revision. */
 export interface HubId {
@@ -68,7 +74,7 @@ export async function modelFolder(name: string, options: HubOptions = {}): Promi
   if (cached && cached.missing === null && (settings.offline || isCommit(id.revision))) return cached.folder;
   if (settings.offline) {
     const what = cached ? `${cached.missing} is missing in ${cached.folder}` : `it is not in the cache ${settings.cache}`;
-    throw new WorldlineError(
+    throw new UnreachableError(
       `${name}: there is no such folder, ${what}, and HF_HUB_OFFLINE forbids to fetch it; unset it or check the name`,
     );
   }
@@ -87,7 +93,11 @@ const isCommit = (revision: string) => /^[0-9a-f]{40}$/.test(revision);
 const repoFolder = (s: HubSettings, { repo }: HubId) => join(s.cache, `models--${repo.replace("/", "--")}`);
 
 /** The snapshot of a revision in the cache, and the first file that it lacks to be a model. */
-export async function cachedModel(s: HubSettings, id: HubId, weights = true): Promise<{ folder: string; missing: string | null } | null> {
+export async function cachedModel(
+  s: HubSettings,
+  id: HubId,
+  weights: boolean | FileChoice = true,
+): Promise<{ folder: string; missing: string | null } | null> {
   const read = () => readFile(join(repoFolder(s, id), "refs", id.revision), "utf8").catch(() => "");
   const commit = isCommit(id.revision) ? id.revision : (await read()).trim();
   const folder = join(repoFolder(s, id), "snapshots", commit);
@@ -95,14 +105,24 @@ export async function cachedModel(s: HubSettings, id: HubId, weights = true): Pr
   return { folder, missing: await firstMissing(folder, weights) };
 }
 
-async function firstMissing(folder: string, weights: boolean): Promise<string | null> {
+async function firstMissing(folder: string, weights: boolean | FileChoice): Promise<string | null> {
   const has = async (file: string) => (await stat(join(folder, file)).catch(() => null)) !== null;
+  if (typeof weights === "object") return (await chosenFiles(folder, weights)) ? null : weights[0][0];
   if (await has("adapter_config.json")) return (await has("adapter_model.safetensors")) ? null : "adapter_model.safetensors";
   if (!(await has("config.json"))) return "config.json";
   if (!weights || (await has("model.safetensors"))) return null;
   const index = await readFile(join(folder, indexName), "utf8").catch(() => null);
   if (index === null) return "model.safetensors";
   for (const shard of shardsOf(index, join(folder, indexName))) if (!(await has(shard))) return shard;
+  return null;
+}
+
+/** The first of the sets of files that a folder has all of; null where it has none. */
+export async function chosenFiles(folder: string, choice: FileChoice): Promise<readonly string[] | null> {
+  for (const files of choice) {
+    const there = await Promise.all(files.map((file) => stat(join(folder, file)).catch(() => null)));
+    if (!there.includes(null)) return files;
+  }
   return null;
 }
 
@@ -117,10 +137,11 @@ function shardsOf(index: string, where: string): string[] {
 async function fetchModel(s: HubSettings, id: HubId, name: string, options: HubOptions): Promise<string> {
   const { commit, files, request } = await listModel(s, id, name, options);
   const folder = join(repoFolder(s, id), "snapshots", commit);
-  const small = files.filter((f) => f.name.endsWith(".json") || f.name.endsWith(".jinja"));
+  const small = files.filter((f) => /^[^/]+\.(json|jinja)$/.test(f.name));
   await fetchFiles(s, id, folder, small, request, options);
-  if (options.weights ?? true) {
-    const large = await weightFiles(folder, files, name);
+  const { weights = true } = options;
+  if (weights) {
+    const large = typeof weights === "object" ? choiceOf(weights, files, name) : await weightFiles(folder, files, name);
     await fetchFiles(s, id, folder, large, request, options);
   }
   if (!isCommit(id.revision)) await writeFileAtomic(join(repoFolder(s, id), "refs", id.revision), [new TextEncoder().encode(commit)]);
@@ -137,7 +158,17 @@ async function weightFiles(folder: string, files: readonly RemoteFile[], name: s
   throw new WorldlineError(`${name}: the repository holds no safetensors weights; name one that does, or convert it first`);
 }
 
-/** Commit and root files of a revision, through the hub's API. */
+/** Files of the first set that the repository has all of, with what they keep beside themselves. */
+function choiceOf(choice: FileChoice, files: readonly RemoteFile[], name: string): RemoteFile[] {
+  const wanted = choice.find((set) => set.every((file) => files.some((f) => f.name === file)));
+  if (wanted) return files.filter((f) => wanted.some((file) => f.name === file || f.name === besideOf(file)));
+  throw new WorldlineError(`${name}: the repository has no ${choice.map((set) => set.join(" with ")).join(", nor ")}; name one that does`);
+}
+
+/** Where an ONNX file keeps what is too large for it. */
+const besideOf = (file: string) => `${file}_data`;
+
+/** Commit and files of a revision, through the hub's API: those at the root, and of folders the ones that options.weights lists. */
 export async function listModel(
   s: HubSettings,
   id: HubId,
@@ -155,14 +186,15 @@ export async function listModel(
     const { sha } = await modelInfo({ name: id.repo, revision: id.revision, additionalFields: ["sha"], ...common });
     if (typeof sha !== "string" || !isCommit(sha)) throw new WorldlineError(`${name}: ${s.endpoint} names no commit; is it a model hub?`);
     const files: RemoteFile[] = [];
-    for await (const entry of listFiles({ repo: id.repo, revision: sha, ...common })) {
-      if (entry.type !== "file" || !/^\w[\w.-]*\.(json|jinja|safetensors)$/.test(entry.path) || entry.path.endsWith(".bin.index.json"))
-        continue;
+    const listed = typeof options.weights === "object" ? options.weights.flat().flatMap((file) => [file, besideOf(file)]) : [];
+    const usual = (path: string) => /^\w[\w.-]*\.(json|jinja|safetensors)$/.test(path) && !path.endsWith(".bin.index.json");
+    for await (const entry of listFiles({ repo: id.repo, revision: sha, recursive: listed.length > 0, ...common })) {
+      if (entry.type !== "file" || !(usual(entry.path) || listed.includes(entry.path))) continue;
       const { path, size, lfs, oid } = entry;
       const hash = lfs ? { sha256: checked(lfs.oid, 64, name, path) } : { gitSha1: checked(oid, 40, name, path) };
       files.push({
         name: path,
-        url: `${s.endpoint}/${id.repo}/resolve/${sha}/${encodeURIComponent(path)}`,
+        url: `${s.endpoint}/${id.repo}/resolve/${sha}/${path.split("/").map(encodeURIComponent).join("/")}`,
         size: lfs?.size ?? size,
         ...hash,
       });
@@ -276,7 +308,7 @@ async function checkSpace(s: HubSettings, blobs: string, files: readonly RemoteF
 /** A relative link to a blob; where links are not allowed (Windows) the file itself moves there, as Python's library does it. */
 async function link(blob: string, path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  const target = join("..", "..", "blobs", blob.slice(dirname(blob).length + 1));
+  const target = relative(dirname(path), blob);
   if ((await readlink(path).catch(() => null)) === target) return;
   if (await lstat(path).catch(() => null)) await rm(path, { force: true });
   await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
