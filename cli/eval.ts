@@ -4,6 +4,8 @@ import { extname, join } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { type Picture, resizePicture } from "../tokenizer/pixels.ts";
+import { UnreachableError } from "../weights/download.ts";
+import type { FileChoice } from "../weights/hub.ts";
 import { corpusBleu, measureActions } from "../world/action_bench.ts";
 import { readAurora } from "../world/aurora.ts";
 import {
@@ -19,11 +21,15 @@ import { benchHtml, comparisonRow, type ExampleRow, metricNames, paperRows } fro
 import { aligned, type Results, rowsOfMetric, summarise, valuesOf } from "../world/bench_results.ts";
 import { defaultJudge, Judge, judgeCost } from "../world/judge.ts";
 import { tokenAgreement } from "../world/metrics/index.ts";
+import { AbsentError } from "../world/metrics/onnx.ts";
+import { openBertScore } from "../world/metrics/onnx_bert.ts";
+import { clipFiles, modelFiles, openClip, openDino } from "../world/metrics/onnx_pictures.ts";
+import { clipMetrics, dinoMetric } from "../world/onnx_metrics.ts";
 import { readPicture } from "../world/pictures.ts";
 import { type AnnotatedRecord, readRecords, type TripletRecord, writeText } from "../world/records.ts";
 import { pngDataUrl } from "../world/sheets.ts";
 import { countsLine } from "./aurora.ts";
-import { open } from "./shared.ts";
+import { folderOf, open } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
@@ -38,6 +44,12 @@ interface Flags {
   judgeRate: number;
   judgeCache?: string;
   judgePrice: string;
+  clip?: string;
+  dino?: string;
+  bertscore?: string;
+  bertscoreLayer?: number;
+  bertscoreIdf?: boolean;
+  bertscoreBaseline?: string;
   limit?: number;
 }
 
@@ -53,6 +65,19 @@ export function register(program: Command): void {
     .option("--actions <name=file>", "instead: actions a system said, as `worldline annotate` writes them; several times", list, [])
     .requiredOption("--out <folder>", "where results.json, samples.jsonl and report.html go; a rerun goes on where it stopped")
     .option("--model <folder>", "measure token agreement with this model's picture tokenizer, too")
+    .option("--clip <folder>", "measure CLIP-I and CLIP-T with this ONNX model, a folder or a hub id: Xenova/clip-vit-base-patch32")
+    .option("--dino <folder>", "measure DINO with this ONNX model, a folder or a hub id: Xenova/dino-vits16")
+    .option(
+      "--bertscore <folder>",
+      "measure BERTScore of actions with this ONNX model, a folder or a hub id: Xenova/distilbert-base-uncased",
+    )
+    .option(
+      "--bertscore-layer <n>",
+      "the layer whose hidden states are compared, where the export gives it (default: the last)",
+      count(1, 999),
+    )
+    .option("--bertscore-idf", "weigh tokens by how rare they are among the targets' actions")
+    .option("--bertscore-baseline <file>", "rescale by the authors' file of baselines for this model (LAYER,P,R,F)")
     .option("--judge <url>", "ask this OpenAI-compatible endpoint for the judge's scores (key: OPENAI_API_KEY)")
     .option("--judge-model <name>", "the judge's model")
     .option("--judge-rate <n>", "most requests a minute", number(0.1, 1e6), defaultJudge.perMinute)
@@ -65,10 +90,25 @@ export function register(program: Command): void {
 async function run(f: Flags): Promise<void> {
   if (f.system.length && f.actions.length)
     throw new WorldlineError("eval measures pictures (--system) or actions (--actions); give one kind");
+  const stray = f.actions.length ? (["clip", "dino"] as const).find((name) => f[name]) : f.bertscore && "bertscore";
+  if (stray)
+    throw new WorldlineError(
+      `--${stray} measures ${stray === "bertscore" ? "actions (--actions)" : "pictures (--system)"}; leave it out here`,
+    );
+  if (!f.bertscore && (f.bertscoreLayer || f.bertscoreIdf || f.bertscoreBaseline))
+    throw new WorldlineError("--bertscore-layer, --bertscore-idf and --bertscore-baseline need --bertscore, the model");
   const records = await recordsOf(f.data, f.limit);
   if (f.actions.length) return evalActions(f, records);
   const systems = [copySystem, ...f.system.map((text) => named(text, "--system")).map(([name, folder]) => folderSystem(name, folder))];
-  const metrics: PictureMetric[] = [...pixelMetrics, ...(f.model ? [await tokenMetric(f.model)] : [])];
+  const skipped: Record<string, string> = {};
+  const clip = await present(f.clip, "--clip", clipFiles, openClip, ["clip_i", "clip_t"], skipped);
+  const dino = await present(f.dino, "--dino", modelFiles, openDino, ["dino"], skipped);
+  const metrics: PictureMetric[] = [
+    ...pixelMetrics,
+    ...(f.model ? [await tokenMetric(f.model)] : []),
+    ...(clip ? clipMetrics(clip) : []),
+    ...(dino ? [dinoMetric(dino)] : []),
+  ];
   const judge = judgeOf(f, records.length * systems.length);
   const samples = await measureSystems(records, systems, f.out, {
     metrics,
@@ -86,10 +126,7 @@ async function run(f: Flags): Promise<void> {
     const { requests, cached, inputTokens, outputTokens } = judge.judge.used;
     say(`judge: ${requests} requests, ${cached} answers kept from before, ${inputTokens} tokens in, ${outputTokens} out`);
   }
-  await report(f, results, samples, await examplesOf(records, systems, samples));
-  say(
-    "not measured: CLIP-I, CLIP-T and DINO, as no runtime for their models is built in; the paper's values of them are in world/paper_tables.ts",
-  );
+  await report(f, results, samples, await examplesOf(records, systems, samples), { skipped });
 }
 
 async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise<void> {
@@ -98,7 +135,19 @@ async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise
     const said = await readRecords<AnnotatedRecord>(file, ["action"]);
     systems.push({ name, said: new Map(said.map((r) => [r.id, r.action])) });
   }
-  const samples = await measureActions(records, systems);
+  const skipped: Record<string, string> = {};
+  const options = {
+    layer: f.bertscoreLayer,
+    baseline: f.bertscoreBaseline,
+    idf: f.bertscoreIdf ? records.map((r) => r.action) : undefined,
+  };
+  const bert = await present(f.bertscore, "--bertscore", modelFiles, (folder) => openBertScore(folder, options), ["bert_score"], skipped);
+  if (bert) say(`BERTScore: F1 by ${bert.said}`);
+  const scored =
+    bert &&
+    (async (pairs: readonly { said: string; truth: string }[]) =>
+      (await bert.score(pairs, progress("BERTScore"))).map(({ f: score }) => ({ bert_score: score })));
+  const samples = await measureActions(records, systems, scored);
   const results = summarise(
     samples,
     systems.map((s) => s.name),
@@ -106,10 +155,28 @@ async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise
   );
   await writeText(join(f.out, "samples.jsonl"), samples.map((s) => `${JSON.stringify(s)}\n`).join(""));
   const corpus = Object.fromEntries(systems.map(({ name }) => [name, corpusBleu(samples.filter((s) => s.system === name))]));
-  await report(f, results, samples, [], corpus);
+  await report(f, results, samples, [], { corpus, skipped });
   for (const [name, orders] of Object.entries(corpus)) say(`corpus BLEU-1 to 4 of ${name}: ${orders.map((v) => v.toFixed(3)).join(", ")}`);
-  say("not measured: BERTScore, as no runtime for its model is built in; paper (Table 1): 0.05, 0.45, 0.41");
   say("paper (Table 1, order of BLEU not stated): Chameleon zero-shot 0.00, Chameleon IDM 0.20, Liquid IDM 0.21");
+}
+
+/** A metric's model where it is given and there; where not, `skipped` takes the reason for each of its metrics. What is there and wrong throws. */
+async function present<T>(
+  name: string | undefined,
+  flag: string,
+  files: FileChoice,
+  open: (folder: string) => Promise<T>,
+  metrics: readonly string[],
+  skipped: Record<string, string>,
+): Promise<T | undefined> {
+  try {
+    if (name) return await open(await folderOf(name, undefined, files));
+    for (const metric of metrics) skipped[metric] = `no model was given; ${flag} names one`;
+  } catch (error) {
+    if (!(error instanceof AbsentError || error instanceof UnreachableError)) throw error;
+    for (const metric of metrics) skipped[metric] = error.message;
+  }
+  return undefined;
 }
 
 /** Records of --data: a benchmark folder or a file; at most `limit` of each part. */
@@ -204,17 +271,18 @@ async function report(
   results: Results,
   samples: readonly Sample[],
   examples: readonly ExampleRow[],
-  corpus?: object,
+  { corpus, skipped }: { readonly corpus?: object; readonly skipped: Readonly<Record<string, string>> },
 ): Promise<void> {
   const origin = { command: `worldline ${process.argv.slice(2).join(" ")}`, data: f.data, judge: f.judgeModel ?? "none", ...versions() };
   await writeText(
     join(f.out, "results.json"),
-    `${JSON.stringify({ ...results, ...(corpus && { corpus_bleu: corpus }), origin }, null, 1)}\n`,
+    `${JSON.stringify({ ...results, skipped, ...(corpus && { corpus_bleu: corpus }), origin }, null, 1)}\n`,
   );
-  await writeText(join(f.out, "report.html"), benchHtml(`Evaluation on ${f.data}`, results, examples, origin));
+  await writeText(join(f.out, "report.html"), benchHtml(`Evaluation on ${f.data}`, results, examples, origin, skipped));
   const head = (metric: string) => [metricNames[metric] ?? metric, ...results.subsets, "all"];
-  for (const metric of results.metrics) {
+  for (const metric of [...results.metrics, ...Object.keys(skipped)]) {
     say("");
+    if (skipped[metric]) say(`${metricNames[metric]} skipped: ${skipped[metric]}`);
     for (const line of aligned(head(metric), rowsOfMetric(results, metric, paperRows(metric)))) say(line);
   }
   const tests = results.comparisons.filter((c) => c.difference.n).map(comparisonRow);

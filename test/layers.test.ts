@@ -49,6 +49,8 @@ const packages: Record<string, readonly RegExp[]> = {
   zod: [/^train\//, /^world\/experiment_config\.ts$/],
   "smol-toml": [/^train\//, /^world\/experiment_config\.ts$/],
   "@huggingface/hub": [/^weights\/hub\.ts$/],
+  "onnxruntime-node": [/^world\/metrics\/onnx\.ts$/],
+  "onnxruntime-web": [/^world\/metrics\/onnx(runtime_node\.d)?\.ts$/],
 };
 
 interface Reference {
@@ -126,9 +128,8 @@ function sources(folder: string): string[] {
     .map((name) => `${folder}/${name.split(sep).join("/")}`);
 }
 
-const dependencies = new Set(
-  Object.keys((JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: object }).dependencies),
-);
+const listed = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { dependencies: object; peerDependencies: object };
+const dependencies = new Set([...Object.keys(listed.dependencies), ...Object.keys(listed.peerDependencies)]);
 const files = Object.keys(table).flatMap(sources);
 const all = files.map((file) => ({ file, ...read(file, readFileSync(join(root, file), "utf8")) }));
 

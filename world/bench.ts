@@ -36,6 +36,8 @@ export function folderSystem(name: string, folder: string): BenchSystem {
 /** What is measured on a prediction. */
 export interface PictureMetric {
   readonly name: string;
+  /** Names the model that measures, so that samples of another one are not taken for this one's. */
+  readonly by?: string;
   readonly of: (prediction: Picture, target: Picture, record: TripletRecord) => number | Promise<number>;
 }
 
@@ -89,7 +91,7 @@ export async function measureSystems(
       return path === undefined ? [] : [{ record, system: system.name, path }];
     }),
   );
-  const how = [metrics.map((m) => m.name), judge?.name ?? null];
+  const how = [metrics.map((m) => (m.by ? `${m.name} by ${m.by}` : m.name)), judge?.name ?? null];
   const samples = new Array<Sample>(tasks.length);
   let done = 0;
   await sideBySide(tasks.length, jobs, async (i) => {

@@ -53,15 +53,21 @@ export function comparisonRow({ metric, first, second, difference, p }: Comparis
   ];
 }
 
-/** The page. */
-export function benchHtml(title: string, results: Results, examples: readonly ExampleRow[], origin: Origin): string {
+/** The page. `skipped`: metrics that were not measured, and why. */
+export function benchHtml(
+  title: string,
+  results: Results,
+  examples: readonly ExampleRow[],
+  origin: Origin,
+  skipped: Readonly<Record<string, string>> = {},
+): string {
   const columns = (first: string): Column[] => [
     { title: first },
     ...[...results.subsets, "all"].map((name) => ({ title: name, number: true })),
   ];
-  const tables = results.metrics.map((metric) => {
+  const tables = [...results.metrics, ...Object.keys(skipped)].map((metric) => {
     const paper = paperTables[metric];
-    const caption = `${metricNames[metric] ?? metric}: mean ± standard error${paper ? `; the paper's ${paper.table} below` : ""}`;
+    const caption = `${metricNames[metric] ?? metric}: ${skipped[metric] ? `skipped, ${skipped[metric]}` : "mean ± standard error"}${paper ? `; the paper's ${paper.table} below` : ""}`;
     const rows = rowsOfMetric(results, metric, paperRows(metric)).map((cells) => cells.map(escapeHtml));
     return table(caption, columns("system"), rows);
   });

@@ -82,14 +82,18 @@ export function meanText(metric: string, { mean, se, n }: Mean): string {
   return n ? `${shown(metric, mean)} ± ${shown(metric, se)}` : "-";
 }
 
-/** One metric's rows of cells: systems down, parts across, the paper's values below ours. */
+/** One metric's rows of cells: systems down, parts across, the paper's values below ours; "skipped" where it was not measured. */
 export function rowsOfMetric(
   results: Results,
   metric: string,
   paper: readonly { readonly name: string; readonly at: (part: string) => number | undefined }[],
 ): string[][] {
   const parts = [...results.subsets, "all"];
-  const ours = results.systems.map((system) => [system, ...parts.map((part) => meanText(metric, results.values[metric][system][part]))]);
+  const measured = results.values[metric];
+  const ours = results.systems.map((system) => [
+    system,
+    ...parts.map((part) => (measured ? meanText(metric, measured[system][part]) : "skipped")),
+  ]);
   const theirs = paper.map(({ name, at }) => [name, ...parts.map((part) => shown(metric, at(part) ?? Number.NaN))]);
   return [...ours, ...theirs.filter((cells) => cells.slice(1).some((cell) => cell !== "-"))];
 }

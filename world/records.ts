@@ -18,6 +18,8 @@ export interface PairRecord {
 /** A pair with its action in words. */
 export interface TripletRecord extends PairRecord {
   readonly action: string;
+  /** What the target shows, in words; CLIP-T compares pictures with it, or with the action where there is none. */
+  readonly caption?: string;
   /** The action's class, where known. */
   readonly family?: string;
 }

@@ -1,4 +1,5 @@
 // Every metric, one file each.
+export * from "./bert_score.ts";
 export * from "./bleu.ts";
 export * from "./exact_match.ts";
 export * from "./l1.ts";
