@@ -13,7 +13,7 @@ import type { ChameleonConfig, VqConfig } from "../weights/names.ts";
 import type { StoredAs } from "../weights/stored.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { shareOf } from "./measure.ts";
-import { digits, duration } from "./report.ts";
+import { digits, duration, markdownTable } from "./report.ts";
 import { powerFit, type Summary, summarize } from "./statistics.ts";
 
 /** A named size: the model, and the work it is measured at. */
@@ -194,7 +194,9 @@ async function generation(
   );
   const times = async (count: number) => {
     const g = await Generator.make(device, model, { prompts, branches: 1, promptTokens: prompt, newTokens: count, rules });
-    return timed(device, o, () => g.run(heads, { temperature: 1, seed: 1 }));
+    const all = await timed(device, o, () => g.run(heads, { temperature: 1, seed: 1 }));
+    g.destroy();
+    return all;
   };
   const short = await times(1);
   // The shortest times: a difference of two is blurred most by what else the machine does.
@@ -204,8 +206,8 @@ async function generation(
   return { prefill: short.map((t) => Math.max(1, t - one)), decode: [one] };
 }
 
-async function trainingTimes(device: Device, model: Chameleon, batch: number, T: number, o: ModelOptions): Promise<number[]> {
-  const step = await TrainStep.record(device, model, [{ T, scored: T }], {
+const trainingStep = (device: Device, model: Chameleon, batch: number, T: number): Promise<TrainStep> =>
+  TrainStep.record(device, model, [{ T, scored: T }], {
     batch,
     accumulate: 1,
     learningRate: 1e-4,
@@ -216,6 +218,9 @@ async function trainingTimes(device: Device, model: Chameleon, batch: number, T:
     divideBy: "weights",
     recompute: false,
   });
+
+async function trainingTimes(device: Device, model: Chameleon, batch: number, T: number, o: ModelOptions): Promise<number[]> {
+  const step = await trainingStep(device, model, batch, T);
   const R = batch * T;
   const line = Uint32Array.from({ length: R }, (_, i) => 8 + ((i * 13) % (model.config.vocabSize - 8)));
   const given = {
@@ -277,47 +282,104 @@ export interface Growth {
   /** Microseconds, or bytes of memory. */
   readonly cost: readonly number[];
   readonly unit: "us" | "bytes";
-  /** Of cost = factor x^exponent, fitted over the upper half of the axis, where fixed costs matter less. */
+  /** Of cost = factor x^exponent, fitted over the upper half of the axis, where fixed costs matter less; and its standard error. */
   readonly exponent: number;
+  readonly error: number;
 }
 
-const axes = {
+export type Axis = "tokens" | "width" | "batch";
+export const growthAxes: Readonly<Record<Axis, readonly number[]>> = {
   tokens: [32, 64, 128, 256, 512],
   width: [64, 128, 256, 512],
   batch: [1, 2, 4, 8, 16],
-} as const;
+};
 
-/** Cost of training step, prefill, decode and memory over tokens, width and batch. */
+/** The sizes at one place of an axis: the axis' own number, the others as they are everywhere else. */
+function sizesAt(axis: Axis, n: number): { config: ChameleonConfig; T: number; batch: number } {
+  const [tokens, width, batch] = (["tokens", "width", "batch"] as const).map((a, i) => (a === axis ? n : [64, 128, 2][i]));
+  const config = configOf({ vocabSize: 512, hidden: width, intermediate: width * 2, layers: 2, heads: 4, positions: 1024 });
+  return { config, T: tokens, batch };
+}
+
+function growth(work: string, axis: Axis, at: readonly number[], cost: readonly number[], unit: Growth["unit"]): Growth {
+  const from = Math.min(Math.floor(at.length / 2), at.length - 3);
+  const { exponent, error } = powerFit(at.slice(from), cost.slice(from));
+  return { work, axis, at, cost, unit, exponent, error };
+}
+
+/** Times of training step, prefill and decode, and memory, over tokens, width and batch. */
 export async function* measureGrowth(device: Device, o: ModelOptions, told: (text: string) => void): AsyncGenerator<Growth> {
-  for (const axis of ["tokens", "width", "batch"] as const) {
-    const costs: Record<string, number[]> = { "training step": [], prefill: [], decode: [], memory: [] };
-    for (const n of axes[axis]) {
+  const median = (times: readonly number[]) => summarize(times).median;
+  for (const [axis, at] of Object.entries(growthAxes) as [Axis, number[]][]) {
+    const costs: Record<string, number[]> = { "training step": [], prefill: [], decode: [] };
+    for (const n of at) {
       told(`${axis} ${n}`);
-      const width = axis === "width" ? n : 128;
-      const T = axis === "tokens" ? n : 64;
-      const batch = axis === "batch" ? n : 2;
-      const before = total(device);
-      const config = configOf({ vocabSize: 512, hidden: width, intermediate: (width * 8) / 4, layers: 2, heads: 4, positions: 1024 });
+      const { config, T, batch } = sizesAt(axis, n);
       const model = await createChameleon(device, config, filler());
-      const median = (times: readonly number[]) => summarize(times).median;
       const { prefill, decode } = await generation(device, model, { config, prompt: T + 1, newTokens: 8 }, o, batch);
       costs.prefill.push(median(prefill));
       costs.decode.push(median(decode));
       costs["training step"].push(median(await trainingTimes(device, model, batch, T, o)));
-      costs.memory.push(total(device) - before);
     }
-    for (const [work, cost] of Object.entries(costs)) {
-      const from = Math.floor(cost.length / 2) - (cost.length > 4 ? 0 : 1);
-      const { exponent } = powerFit(axes[axis].slice(from), cost.slice(from));
-      yield { work, axis, at: axes[axis], cost, unit: work === "memory" ? "bytes" : "us", exponent };
-    }
+    for (const [work, cost] of Object.entries(costs)) yield growth(work, axis, at, cost, "us");
+    yield* await memoryGrowth(device, axis, at);
   }
 }
 
-const total = (device: Device) => Object.values(device.memory()).reduce((a, b) => a + (b ?? 0), 0);
+/**
+ * Memory along one axis, in bytes, by what it is for: nothing runs, so the numbers are exact. A training step at batch x T tokens; a
+ * generation of as many sequences with T tokens each, eight of them new.
+ */
+export async function memoryGrowth(device: Device, axis: Axis, at: readonly number[]): Promise<Growth[]> {
+  const rows: Record<string, number>[] = [];
+  for (const n of at) {
+    const { config, T, batch } = sizesAt(axis, n);
+    const first = device.memory();
+    const model = await createChameleon(device, config, filler());
+    const made = device.memory();
+    const step = await trainingStep(device, model, batch, T);
+    const trained = device.memory();
+    step.destroy();
+    const freed = device.memory();
+    const rules = fixedRules(new Uint8Array(config.vocabSize).fill(1));
+    const g = await Generator.make(device, model, { prompts: batch, branches: 1, promptTokens: T - 8, newTokens: 8, rules });
+    const generated = device.memory();
+    g.destroy();
+    const more = (from: typeof first, to: typeof first, ...kinds: (keyof typeof first)[]) =>
+      kinds.reduce((sum, k) => sum + (to[k] ?? 0) - (from[k] ?? 0), 0);
+    rows.push({
+      weights: more(first, made, "weights"),
+      "gradients and moments": more(made, trained, "gradients", "moments"),
+      "activations in training": more(made, trained, "activations"),
+      "activations in generation": more(freed, generated, "activations"),
+      "key-value cache": more(freed, generated, "cache"),
+    });
+  }
+  const works = Object.keys(rows[0]);
+  return works.map((work) =>
+    growth(
+      work,
+      axis,
+      at,
+      rows.map((r) => r[work]),
+      "bytes",
+    ),
+  );
+}
 
-/** A growth as one line. */
-export function growthLine(g: Growth): string {
-  const shown = g.cost.map((c) => (g.unit === "us" ? duration(c) : `${(c / 2 ** 20).toFixed(1)} MiB`).padStart(10));
-  return `${g.work.padEnd(14)} ${g.axis.padEnd(7)} ${shown.join("")}   ~ ${g.axis}^${g.exponent.toFixed(2)}`;
+/** Growths as a markdown table, one row a cost, one column a place on the axis. */
+export function growthTable(all: readonly Growth[]): string[] {
+  const cost = (g: Growth) => g.cost.map((c) => (g.unit === "us" ? duration(c) : `${digits(c / 2 ** 20)} MiB`));
+  const axes = [...new Set(all.map((g) => g.axis))];
+  return axes.flatMap((axis) => {
+    const rows = all.filter((g) => g.axis === axis);
+    const fit = (g: Growth) => `${g.exponent.toFixed(2)} +- ${g.error.toFixed(2)}`;
+    return [
+      "",
+      ...markdownTable(
+        [axis, ...rows[0].at.map(String), "exponent"],
+        rows.map((g) => [g.work, ...cost(g), fit(g)]),
+      ),
+    ];
+  });
 }

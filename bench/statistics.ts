@@ -76,11 +76,17 @@ function upperNormal(z: number): number {
   return (Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI)) * poly;
 }
 
-/** The exponent p and factor of y = factor x^p, fitted to the logarithms by least squares. */
-export function powerFit(x: readonly number[], y: readonly number[]): { exponent: number; factor: number } {
+/**
+ * The exponent p and factor of y = factor x^p, fitted to the logarithms by least squares, and the exponent's standard error: the root of the
+ * residuals' mean square (n - 2 degrees of freedom) over the spread of log x; infinite for two points.
+ */
+export function powerFit(x: readonly number[], y: readonly number[]): { exponent: number; factor: number; error: number } {
   const [u, v] = [x.map(Math.log), y.map(Math.log)];
   const mean = (a: readonly number[]) => a.reduce((s, e) => s + e, 0) / a.length;
   const [mu, mv] = [mean(u), mean(v)];
-  const exponent = u.reduce((s, e, i) => s + (e - mu) * (v[i] - mv), 0) / u.reduce((s, e) => s + (e - mu) ** 2, 0);
-  return { exponent, factor: Math.exp(mv - exponent * mu) };
+  const width = u.reduce((s, e) => s + (e - mu) ** 2, 0);
+  const exponent = u.reduce((s, e, i) => s + (e - mu) * (v[i] - mv), 0) / width;
+  const residuals = u.reduce((s, e, i) => s + (v[i] - mv - exponent * (e - mu)) ** 2, 0);
+  const error = x.length > 2 ? Math.sqrt(residuals / (x.length - 2) / width) : Number.POSITIVE_INFINITY;
+  return { exponent, factor: Math.exp(mv - exponent * mu), error };
 }

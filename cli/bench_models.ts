@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { measureCeilings } from "../bench/ceilings.ts";
 import { load } from "../bench/machine.ts";
 import { defaults } from "../bench/measure.ts";
-import { growthLine, measureGrowth, measureModel, modelHead, modelLines, modelSizes } from "../bench/model.ts";
+import { type Growth, growthTable, measureGrowth, measureModel, modelHead, modelLines, modelSizes } from "../bench/model.ts";
 import { bestRatio, engineNames, installPeers, type PeerResult, peerLines, runPeers } from "../bench/peers/peers.ts";
 import { digits, header, headerLines } from "../bench/report.ts";
 import { Timer } from "../bench/timer.ts";
@@ -39,7 +39,10 @@ async function model(name: string | undefined, flags: ModelFlags): Promise<void>
   for (const l of headerLines(head)) print(l);
   const o = { as: { dtype: flags.as, groupSize: defaultGroupSize }, samples: flags.samples, seconds: flags.seconds };
   if (flags.growth) {
-    for await (const g of measureGrowth(device, o, status)) print(growthLine(g));
+    const all: Growth[] = [];
+    for await (const g of measureGrowth(device, o, status)) all.push(g);
+    for (const l of growthTable(all)) print(l);
+    if (flags.json) writeFileSync(flags.json, `${JSON.stringify({ ...head, growth: all })}\n`);
     return;
   }
   const all: object[] = [];

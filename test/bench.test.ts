@@ -50,6 +50,11 @@ test("quantiles, spread, means and fits of known samples", () => {
   assert.ok(Math.abs(geometricMean([2, 8]) - 4) < 1e-12);
   const fit = powerFit([1, 2, 4, 8], [3, 12, 48, 192]);
   assert.ok(Math.abs(fit.exponent - 2) < 1e-12 && Math.abs(fit.factor - 3) < 1e-12);
+  assert.ok(fit.error < 1e-12);
+  // Logarithms 0, 2, 1 at 0, 1, 2: the line 0.5 + 0.5 u leaves -0.5, 1, -0.5, whose squares sum to 1.5 over a width of 2.
+  const rough = powerFit([1, Math.E, Math.E ** 2], [1, Math.E ** 2, Math.E]);
+  assert.ok(Math.abs(rough.exponent - 0.5) < 1e-12 && Math.abs(rough.error - Math.sqrt(0.75)) < 1e-12);
+  assert.is(powerFit([1, 2], [1, 2]).error, Number.POSITIVE_INFINITY);
 });
 
 test("the rank test is exact for few runs, with ties, and near its normal form for many", () => {
