@@ -3,9 +3,14 @@ import type { Command } from "commander";
 import { checkWritable } from "../weights/file_source.ts";
 import { AnswerStore, modelKey } from "../world/answers.ts";
 import { type Answer, annotate, defaultAnnotate } from "../world/cdm.ts";
-import { type PairRecord, readRecords, writeRecords } from "../world/records.ts";
-import { encodeAll, open, type StorageFlags, withCache, withStorage } from "./shared.ts";
+import { scoreHistogram } from "../world/filter.ts";
+import type { Shot } from "../world/page.ts";
+import { readPicture } from "../world/pictures.ts";
+import { type AnnotatedRecord, type PairRecord, readRecords, writeRecords, writeText } from "../world/records.ts";
+import { annotateHtml } from "../world/stage_reports.ts";
+import { encodeAll, open, reportPath, type StorageFlags, withCache, withStorage } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
+import { originOf } from "./versions.ts";
 
 interface Flags extends StorageFlags {
   cdm: string;
@@ -17,6 +22,7 @@ interface Flags extends StorageFlags {
   maxTokens: number;
   batch: number;
   answers?: string;
+  report?: string;
 }
 
 /** Adds the command. */
@@ -31,9 +37,11 @@ export function register(program: Command): void {
     .option("--seed <n>", "seed of the sampling", count(0, 2 ** 31), 0)
     .option("--max-tokens <n>", "longest action", count(1, 1024), defaultAnnotate.maxTokens)
     .option("--batch <n>", "pairs at a time", count(1, 4096), defaultAnnotate.batch)
-    .option("--answers <file>", "where answers are kept as they come, for this and later runs (default: <out>.answers)");
+    .option("--answers <file>", "where answers are kept as they come, for this and later runs (default: <out>.answers)")
+    .option("--report <file>", "where the page with likelihoods and pictures goes (default: <out>.html)");
   withStorage(withCache(command)).action(async (f: Flags) => {
-    await checkWritable(f.out);
+    const page = reportPath(f.out, f.report);
+    for (const path of [f.out, page]) await checkWritable(path);
     const pairs = await readRecords<PairRecord>(f.pairs);
     const answers = await AnswerStore.open<Answer>(f.answers ?? `${f.out}.answers`);
     const s = await open(f.cdm, f.cache, f);
@@ -60,5 +68,33 @@ export function register(program: Command): void {
     say(
       `${f.out}: ${out.length} pairs, ${asked} asked now at ${(asked / seconds).toFixed(1)} pairs a second (model's plans included), ${tokens} tokens in all`,
     );
+    const facts = {
+      pairs: `${out.length}, ${asked} of them asked in this run, the others before`,
+      throughput: asked ? `${(asked / seconds).toFixed(2)} pairs a second with the model's plans, batches of ${batch}` : "-",
+      tokens: `${tokens}, ${(tokens / Math.max(1, out.length)).toFixed(1)} an answer`,
+      sampling: f.temperature ? `temperature ${f.temperature}` : "the likeliest words",
+    };
+    const origin = originOf(s.device, f.temperature ? f.seed : "none: greedy");
+    await writeText(page, annotateHtml(out, scoreHistogram(out, []), facts, await shownPairs(out), origin));
   });
+}
+
+/** Up to twelve pairs from the surest answer to the least sure, with their pictures. */
+async function shownPairs(out: readonly AnnotatedRecord[]): Promise<{ heading: string; list: Shot[] }[]> {
+  const sorted = [...out].sort((a, b) => b.mean_logprob - a.mean_logprob);
+  const most = Math.min(12, sorted.length);
+  const chosen = Array.from({ length: most }, (_, i) => sorted[most > 1 ? Math.round((i * (sorted.length - 1)) / (most - 1)) : 0]);
+  return Promise.all(
+    chosen.map(async (r) => ({
+      heading: r.action,
+      list: [
+        { name: "before", picture: await readPicture(r.source), note: r.id },
+        {
+          name: "after",
+          picture: await readPicture(r.target),
+          note: `mean log p ${r.mean_logprob.toFixed(2)}, sum ${r.logprob.toFixed(2)}`,
+        },
+      ],
+    })),
+  );
 }

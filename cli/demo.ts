@@ -14,7 +14,7 @@ import { demoReport } from "../world/tabletop/demo_report.ts";
 import { type PresetName, presets, shippedBase } from "../world/tabletop/presets.ts";
 import { madeBase } from "./shared.ts";
 import { count, duration, interruption, progress, say } from "./terminal.ts";
-import { versions } from "./versions.ts";
+import { commandLine, versions } from "./versions.ts";
 
 interface Flags {
   preset: PresetName;
@@ -58,7 +58,7 @@ async function demo(flags: Flags): Promise<void> {
     const rest = seeds.length - 1 - i;
     if (rest > 0) say(`seed ${seed} is done, ${duration(seconds)}; ${rest} to go, about ${duration(rest * seconds)}`);
   }
-  const command = ["worldline", ...process.argv.slice(2)].join(" ");
+  const command = commandLine();
   const report = await demoReport(context, runs, { worldline: versions().worldline, preset: flags.preset, command, versions: versions() });
   await writeText(join(out, "report.json"), JSON.stringify(report, null, 1));
   await writeText(join(out, "report.html"), reportHtml(report));

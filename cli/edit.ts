@@ -7,12 +7,26 @@ import { WorldlineError } from "../engine/errors.ts";
 import { preparePicture } from "../tokenizer/pixels.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { loadModel } from "../world/model.ts";
+import type { Shot } from "../world/page.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
 import { type Prediction, predict, predictChain, writePredictions } from "../world/predictions.ts";
-import { readRecords, type TripletRecord } from "../world/records.ts";
-import { borderColours, sheet } from "../world/sheets.ts";
-import { encodeAll, folderOf, open, type Session, type StorageFlags, storageOptions, withCache, withStorage } from "./shared.ts";
+import { featureDistances, recognitionWeights } from "../world/recognition.ts";
+import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
+import { borderColours, heatMap, sheet } from "../world/sheets.ts";
+import { editHtml } from "../world/stage_reports.ts";
+import {
+  encodeAll,
+  folderOf,
+  open,
+  reportPath,
+  type Session,
+  type StorageFlags,
+  storageOptions,
+  withCache,
+  withStorage,
+} from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
+import { originOf } from "./versions.ts";
 
 interface Flags extends StorageFlags {
   cwm: string;
@@ -24,6 +38,7 @@ interface Flags extends StorageFlags {
   data?: string;
   out: string;
   sheet?: string;
+  report?: string;
   candidates: number;
   temperature: number;
   topP: number;
@@ -45,6 +60,7 @@ export function register(program: Command): void {
     .requiredOption("--out <file>", "where to write the picture (PNG) or the predictions (JSON lines)")
     .option("--pictures <folder>", "with --data: write the best picture of each record, <id>.png, as `worldline eval --system` reads them")
     .option("--sheet <file>", "write all candidates with their scores as one PNG")
+    .option("--report <file>", "where the page with sources, candidates, scores and changed cells goes (default: <out>.html)")
     .option("--candidates <k>", "candidates per picture", count(1, 256), 8)
     .option("--temperature <x>", "0 takes the likeliest codes", number(0, 100), 0.5)
     .option("--top-p <x>", "sample from the likeliest codes that make up this probability", number(0, 1), 1)
@@ -55,7 +71,8 @@ export function register(program: Command): void {
 async function run(f: Flags): Promise<void> {
   if (!f.data && !(f.image && (f.action === undefined) !== (f.steps === undefined)))
     throw new WorldlineError("edit needs --image and --action or --steps, or --data with a file of records");
-  for (const path of [f.out, f.sheet]) if (path) await checkWritable(path);
+  const page = reportPath(f.out, f.report);
+  for (const path of [f.out, f.sheet, page]) if (path) await checkWritable(path);
   if (f.image) await readPicture(f.image);
   const records = f.data
     ? await readRecords<TripletRecord>(f.data, ["action"])
@@ -84,6 +101,7 @@ async function run(f: Flags): Promise<void> {
     const steps = await predictChain(s.device, s.model, dynamics, s.codes, f.image!, actions, options);
     await writeBest(f, s, steps[steps.length - 1].prediction);
     if (f.sheet) await writeSheet(f.sheet, s, f.image!, steps);
+    await writeReport(page, f, s, steps);
     return;
   }
   const predictions = await predict(s.device, s.model, dynamics, s.codes, records, options);
@@ -94,6 +112,7 @@ async function run(f: Flags): Promise<void> {
     .slice(0, 20)
     .map((r, i) => ({ source: r.source, action: r.action, before: s.codes.get(r.source).codes, prediction: predictions[i] }));
   if (f.sheet) await writeSheet(f.sheet, s, undefined, rows);
+  await writeReport(page, f, s, rows);
 }
 
 async function writeBest(f: Flags, s: Session, p: Prediction): Promise<void> {
@@ -137,6 +156,46 @@ async function writeSheet(
   const columns = ["source", "as codes", ...rows[0].prediction.candidates.map((_, k) => `${k + 1}`)];
   await writePng(path, sheet({ columns, rows: shown, scale: shown[0].width < 128 ? 2 : 1 }));
   say(`${path}: sheet of ${shown.length} rows`);
+}
+
+/** The page: for each row the source, its codes, all candidates and the weights of the best against what it started from. */
+async function writeReport(
+  path: string,
+  f: Flags,
+  s: Session,
+  rows: readonly { readonly source?: string; readonly action: string; readonly before: Uint32Array; readonly prediction: Prediction }[],
+): Promise<void> {
+  const shown: { heading: string; list: Shot[] }[] = [];
+  for (const [i, { source = i === 0 ? f.image : undefined, action, before, prediction: p }] of rows.entries()) {
+    const [seen, ...pictures] = await s.model.pictures.decode([before, ...p.candidates.map((c) => Uint32Array.from(c))], p.columns);
+    const best = pictures[p.best];
+    const [from, to] = await s.model.pictures.encode([seen, best]);
+    const distances = featureDistances(from.features, to.features, s.model.vqgan.config.embedDim);
+    const weights = recognitionWeights(distances, { epsilon: 0, floor: 0 });
+    const list: Shot[] = source === undefined ? [] : [{ name: "source", picture: await readPicture(source) }];
+    list.push({ name: i > 0 && f.image ? "the last result" : "source as codes", picture: seen });
+    for (const [k, picture] of pictures.entries())
+      list.push({
+        name: `candidate ${k + 1}`,
+        picture,
+        note: p.scores[k] === undefined ? "" : `${p.scores[k].toFixed(2)}${k === p.best ? ", chosen" : ""}`,
+        chosen: k === p.best && p.scores.length > 0,
+      });
+    list.push({
+      name: "what changed",
+      picture: heatMap(weights, [to.rows, to.columns], best),
+      note: `largest weight ${Math.max(...weights).toFixed(1)} of mean 1`,
+    });
+    shown.push({ heading: action, list });
+  }
+  const lead = `${rows.length} ${rows.length > 1 ? "edits" : "edit"} of ${f.candidates} candidates each${f.cdm ? ", the best chosen by a dynamics model" : ", not scored: no dynamics model was given"}.`;
+  const origin = {
+    ...originOf(s.device, f.seed),
+    temperature: String(f.temperature),
+    "world model": f.cwm,
+    "dynamics model": f.cdm ?? "none",
+  };
+  await writeText(path, editHtml(lead, shown, origin));
 }
 
 /** Words the tokenizer must spell letter by letter were never seen in training; the action is used all the same. */

@@ -31,7 +31,7 @@ import { pngDataUrl } from "../world/sheets.ts";
 import { countsLine } from "./aurora.ts";
 import { folderOf, open } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
-import { versions } from "./versions.ts";
+import { commandLine, versions } from "./versions.ts";
 
 interface Flags {
   data: string;
@@ -273,7 +273,7 @@ async function report(
   examples: readonly ExampleRow[],
   { corpus, skipped }: { readonly corpus?: object; readonly skipped: Readonly<Record<string, string>> },
 ): Promise<void> {
-  const origin = { command: `worldline ${process.argv.slice(2).join(" ")}`, data: f.data, judge: f.judgeModel ?? "none", ...versions() };
+  const origin = { command: commandLine(), data: f.data, judge: f.judgeModel ?? "none", ...versions() };
   await writeText(
     join(f.out, "results.json"),
     `${JSON.stringify({ ...results, skipped, ...(corpus && { corpus_bleu: corpus }), origin }, null, 1)}\n`,

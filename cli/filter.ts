@@ -3,8 +3,11 @@ import { type Command, Option } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { type FilterOptions, filterRecords, histogramLines, scoreHistogram } from "../world/filter.ts";
-import { type AnnotatedRecord, readRecords, writeRecords } from "../world/records.ts";
+import { type AnnotatedRecord, readRecords, writeRecords, writeText } from "../world/records.ts";
+import { filterHtml } from "../world/stage_reports.ts";
+import { reportPath } from "./shared.ts";
 import { count, number, say } from "./terminal.ts";
+import { originOf } from "./versions.ts";
 
 interface Flags {
   in: string;
@@ -14,6 +17,7 @@ interface Flags {
   threshold?: number;
   by: "mean" | "sum";
   byClass?: string | true;
+  report?: string;
 }
 
 /** Adds the command. */
@@ -28,21 +32,34 @@ export function register(program: Command): void {
     .option("--threshold <nats>", "least score", number(-1e9, 0))
     .addOption(new Option("--by <score>", "mean or summed log-probability of the action").choices(["mean", "sum"]).default("mean"))
     .option("--by-class [field]", "take turns over classes, the records' field of this name (default: family)")
+    .option("--report <file>", "where the page with the histogram goes (default: <out>.html)")
     .action(run);
 }
 
 async function run(f: Flags): Promise<void> {
-  await checkWritable(f.out);
+  const page = reportPath(f.out, f.report);
+  for (const path of [f.out, page]) await checkWritable(path);
   const records = await readRecords<AnnotatedRecord>(f.in, ["action", f.by === "sum" ? "logprob" : "mean_logprob"]);
   const keep = f.keep ?? (f.topK === undefined && f.threshold === undefined ? 0.4 : undefined);
   const options: FilterOptions = { keep, top: f.topK, threshold: f.threshold, by: f.by, classOf: classReader(f.byClass, f.in) };
   const kept = filterRecords(records, options);
   await writeRecords(f.out, kept);
   say(`score, pairs, kept (${f.by} log-probability)`);
-  for (const line of histogramLines(scoreHistogram(records, kept, f.by))) say(line);
+  const scores = scoreHistogram(records, kept, f.by);
+  for (const line of histogramLines(scores)) say(line);
   const mean = (list: readonly AnnotatedRecord[]) => (list.reduce((a, r) => a + r.mean_logprob, 0) / Math.max(1, list.length)).toFixed(3);
   say(`${f.out}: ${kept.length} of ${records.length} kept, mean log-probability ${mean(records)} before and ${mean(kept)} after`);
-  if (options.classOf) say(classLine(records, kept, options.classOf));
+  const classes = options.classOf ? classCounts(records, kept, options.classOf) : [];
+  if (classes.length) {
+    const numbers = classes.map(([, , n]) => n);
+    say(`${classes.length} classes; kept of each: ${Math.min(...numbers)} to ${Math.max(...numbers)}`);
+  }
+  const facts = {
+    pairs: `${records.length}, ${kept.length} kept`,
+    "mean log-probability": `${mean(records)} before, ${mean(kept)} after`,
+    "what was asked": `${f.topK === undefined ? (keep === undefined ? "no number" : `share ${keep}`) : `${f.topK} pairs`}, ${f.threshold === undefined ? "no threshold" : `at least ${f.threshold}`}, ${options.classOf ? "classes in turn" : "no classes"}`,
+  };
+  await writeText(page, filterHtml(scores, f.by === "sum" ? "Summed" : "Mean", facts, classes, originOf()));
 }
 
 function classReader(flag: Flags["byClass"], file: string): FilterOptions["classOf"] {
@@ -58,9 +75,14 @@ function classReader(flag: Flags["byClass"], file: string): FilterOptions["class
   };
 }
 
-function classLine(records: readonly AnnotatedRecord[], kept: readonly AnnotatedRecord[], classOf: (r: AnnotatedRecord) => string): string {
-  const counts = new Map<string, number>(records.map((r) => [classOf(r), 0]));
-  for (const r of kept) counts.set(classOf(r), counts.get(classOf(r))! + 1);
-  const numbers = [...counts.values()];
-  return `${counts.size} classes; kept of each: ${Math.min(...numbers)} to ${Math.max(...numbers)}`;
+/** Class, pairs and kept pairs. */
+function classCounts(
+  records: readonly AnnotatedRecord[],
+  kept: readonly AnnotatedRecord[],
+  classOf: (r: AnnotatedRecord) => string,
+): [string, number, number][] {
+  const counts = new Map<string, [number, number]>();
+  for (const r of records) counts.set(classOf(r), [(counts.get(classOf(r))?.[0] ?? 0) + 1, 0]);
+  for (const r of kept) counts.get(classOf(r))![1]++;
+  return [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, [n, of]]) => [name, n, of]);
 }

@@ -1,12 +1,18 @@
 // `worldline frames`: key frames of videos as PNG, and neighbouring ones as pairs.
 // Exit code 0 when at least one video gave its frames, 1 when every one failed or an argument is wrong, 130 when interrupted.
+import { readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { NoAdapterError } from "../engine/host.ts";
 import { openDevice } from "../engine/node.ts";
 import { flowMeasure } from "../world/flow_motion.ts";
 import { extractKeyFrames, type FramesProgress, type FramesReport } from "../world/frames.ts";
+import { writeText } from "../world/records.ts";
+import { framesHtml } from "../world/stage_reports.ts";
 import { listVideos } from "../world/video.ts";
+import { originOf } from "./versions.ts";
 
 const sheets = 20;
 
@@ -19,14 +25,16 @@ interface Flags {
   readonly square?: "crop" | "pad";
   readonly fps?: number;
   readonly classes?: boolean;
+  readonly keepGlitches?: boolean;
   readonly measure: "auto" | "flow" | "difference";
 }
 
 /** Optical flow on the device; without an adapter `auto` measures differences of frames and says so. */
-async function openMeasure({ measure, keyFrames }: Flags): Promise<ReturnType<typeof flowMeasure> | undefined> {
+async function openMeasure({ measure, keyFrames }: Flags): Promise<(ReturnType<typeof flowMeasure> & { device: Device }) | undefined> {
   if (measure === "difference" || (measure === "auto" && keyFrames === "rest")) return undefined;
   try {
-    return flowMeasure(await openDevice());
+    const device = await openDevice();
+    return { ...flowMeasure(device), device };
   } catch (error) {
     if (measure === "flow" || !(error instanceof NoAdapterError)) throw error;
     process.stderr.write(`frames: motion is measured by differences of frames, as there is no WebGPU adapter (${error.message})\n`);
@@ -61,16 +69,23 @@ function reporter(): (progress: FramesProgress) => void {
 }
 
 function summary(report: FramesReport, out: string, seconds: number): string {
-  const { videos, written, kept, failed, keyFrames, pairs, black, dropped } = report;
+  const { videos, written, kept, failed, keyFrames, pairs, black, glitches, dropped } = report;
   const lines = [
     `videos      ${videos}: ${written} read, ${kept} kept from an earlier run, ${failed.length} left out`,
-    `key frames  ${keyFrames} (${black} black frames passed over)`,
+    `key frames  ${keyFrames} (passed over: ${black} black frames, ${glitches} glitches)`,
     `pairs       ${pairs} (left out: ${dropped.cut} across a cut or black, ${dropped.duplicate} of nearly equal frames)`,
     `time        ${seconds.toFixed(1)} s`,
-    `written to  ${out}: pairs.jsonl, frames/, sheets/`,
+    `written to  ${out}: report.html, pairs.jsonl, frames/, sheets/`,
   ];
   if (failed.length) lines.push(`warning     ${failed.length} of ${videos} videos could not be read; see above`);
   return lines.join("\n");
+}
+
+/** The contact sheets as data URLs. */
+async function contactSheets(out: string): Promise<{ name: string; url: string }[]> {
+  const files = (await readdir(join(out, "sheets")).catch(() => [])).filter((file) => file.endsWith(".png")).sort();
+  const url = async (file: string) => `data:image/png;base64,${(await readFile(join(out, "sheets", file))).toString("base64")}`;
+  return Promise.all(files.slice(0, sheets).map(async (file) => ({ name: basename(file, ".png"), url: await url(file) })));
 }
 
 async function frames(paths: readonly string[], all: Flags): Promise<void> {
@@ -85,6 +100,8 @@ async function frames(paths: readonly string[], all: Flags): Promise<void> {
     const options = { ...flags, size: size === "native" ? undefined : size, sheets, measure: flow?.measure };
     const report = await extractKeyFrames(videos, out, options, { onProgress: reporter(), signal: stop.signal });
     await flow?.destroy();
+    const origin = { ...originOf(flow?.device), motion: flow ? "optical flow" : "differences of frames" };
+    await writeText(join(out, "report.html"), framesHtml(report, await contactSheets(out), origin));
     process.stdout.write(`${summary(report, out, (performance.now() - start) / 1000)}\n`);
     if (report.failed.length === videos.length) process.exitCode = 1;
   } catch (error) {
@@ -118,6 +135,7 @@ export function register(program: Command): void {
     .option("--size <pixels>", 'side of a square picture, shorter side of any other; "native" leaves it', pixels, 512)
     .addOption(new Option("--square <how>", "make pictures square: cut the centre out, or fill up with black").choices(["crop", "pad"]))
     .option("--classes", "the folder a video lies in is its class, for `worldline filter --by-class`")
+    .option("--keep-glitches", "leave single frames in that are unlike both neighbours while these are alike, as a decoder's errors are")
     .option("--fps <n>", "frames a second to look at (the video's own where absent)", rate)
     .action(frames);
 }

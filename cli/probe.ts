@@ -6,7 +6,7 @@ import { preferenceLines, preferences, probeHtml } from "../world/probe_report.t
 import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
 import { encodeAll, open, type StorageFlags, withCache, withStorage } from "./shared.ts";
 import { count, interruption, progress, say } from "./terminal.ts";
-import { versions } from "./versions.ts";
+import { originOf } from "./versions.ts";
 
 interface Flags extends StorageFlags {
   model: string;
@@ -53,12 +53,7 @@ async function run(f: Flags): Promise<void> {
     onProgress: progress("scoring"),
   });
   if (f.out) await writeText(f.out, items.map((i) => JSON.stringify(i)).join("\n") + "\n");
-  const origin = {
-    command: `worldline ${process.argv.slice(2).join(" ")}`,
-    records: String(records.length),
-    device: s.device.describe(),
-    ...versions(),
-  };
+  const origin = { ...originOf(s.device), records: String(records.length) };
   if (f.report) await writeText(f.report, probeHtml(`Preferences of ${f.model}`, items, origin));
   for (const line of preferenceLines(preferences(items))) say(line);
 }

@@ -1,5 +1,5 @@
 // Flags and steps that several commands share: models, records, the cache of picture codes.
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { type Command, Option } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
@@ -12,6 +12,11 @@ import { count, progress, say, status } from "./terminal.ts";
 /** Adds the flags of commands that encode pictures. */
 export function withCache(command: Command): Command {
   return command.option("--cache <file>", "keep picture codes in this file between runs");
+}
+
+/** The page that goes with a file a command writes: `given`, or the file's name with .html for its ending. */
+export function reportPath(out: string, given?: string): string {
+  return given ?? `${out.slice(0, out.length - extname(out).length)}.html`;
 }
 
 /** Flags of `withStorage`. */

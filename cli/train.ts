@@ -1,4 +1,5 @@
 // worldline train [cdm|cft|cwm]: fine-tunes a model for one role on triplets, all of it or a LoRA adapter, in a run folder that can be resumed.
+
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
@@ -14,11 +15,13 @@ import type { LoraConfig } from "../weights/adapter.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { CodeStore } from "../world/codes.ts";
 import { writeText } from "../world/records.ts";
+import { trainHtml } from "../world/stage_reports.ts";
 import { type RoleOptions, trainRole } from "../world/train_role.ts";
 import { describePart, readTripletFiles, type TripletFile } from "../world/triplet_files.ts";
 import { folderOf } from "./shared.ts";
 import { duration, Interrupted, interruption, progress, say, status } from "./terminal.ts";
 import { givenOptions, withOptions } from "./train_flags.ts";
+import { originOf } from "./versions.ts";
 
 /** Adds the command. */
 export function register(program: Command): void {
@@ -65,6 +68,16 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
   });
   if (!result) throw new Interrupted();
   const last = result.log[result.log.length - 1];
+  const facts = {
+    examples: `${result.examples} an epoch`,
+    steps: `${result.steps}, ${result.skipped} passed over`,
+    "last loss": last ? last.loss.toFixed(4) : "-",
+    throughput: result.seconds
+      ? `${result.tokensPerSecond.toFixed(0)} tokens/s, ${result.gflopPerSecond.toFixed(1)} of ${ceiling.toFixed(0)} GFLOP/s, ${duration(result.seconds)}`
+      : "finished before",
+  };
+  const page = trainHtml(`Training of ${c.role}`, result.log, result.evaluations, facts, printConfig(c, preset), originOf(device, c.seed));
+  await writeText(join(c.output_dir, "report.html"), page);
   say(
     `${c.output_dir}: ${last?.step ?? 0} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${
       result.seconds

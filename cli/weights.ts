@@ -1,4 +1,5 @@
 // worldline weights: the recognition weights of a pair of pictures, as a heat map over the second.
+import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { openDevice } from "../engine/node.ts";
 import { preparePicture } from "../tokenizer/pixels.ts";
@@ -8,10 +9,11 @@ import { readPicture, writePng } from "../world/pictures.ts";
 import { featureDistances, type Normalisation, normalisations, recognitionWeights } from "../world/recognition.ts";
 import { writeText } from "../world/records.ts";
 import { heatMap } from "../world/sheets.ts";
+import { shippedBase } from "../world/tabletop/presets.ts";
 import { number, say } from "./terminal.ts";
 
 interface Flags {
-  model: string;
+  model?: string;
   out: string;
   values?: string;
   normalisation: Normalisation;
@@ -27,8 +29,8 @@ export function register(program: Command): void {
     .argument("<source>", "the picture before")
     .argument("<target>", "the picture after")
     .description("loss weights of the target's picture tokens: how far the picture tokenizer's features differ, cell by cell")
-    .requiredOption("--model <folder>", "the model whose picture tokenizer is asked")
-    .requiredOption("--out <file>", "where to write the heat map over the target (PNG)")
+    .option("--model <folder>", "the model whose picture tokenizer is asked (default: the shipped tabletop base)")
+    .option("--out <file>", "where to write the heat map over the target (PNG)", "weights.png")
     .option("--values <file>", "write distances and weights as JSON, too")
     .addOption(new Option("--normalisation <name>", "what distances are divided by").choices([...normalisations]).default("mean"))
     .option("--epsilon <x>", "share of the plain loss, which unchanged cells keep", number(0, 1), 0)
@@ -40,7 +42,9 @@ export function register(program: Command): void {
 async function run(source: string, target: string, f: Flags): Promise<void> {
   for (const path of [f.out, f.values]) if (path) await checkWritable(path);
   const pictures = [await readPicture(source), await readPicture(target)];
-  const model = await loadModel(await openDevice(), f.model);
+  if (f.model === undefined)
+    say("no --model: the shipped tabletop base's picture tokenizer is asked, which knows toy tables of 48 x 48 pixels");
+  const model = await loadModel(await openDevice(), f.model ?? fileURLToPath(shippedBase("default")));
   const [before, after] = await model.pictures.encode(pictures);
   const distances = featureDistances(before.features, after.features, model.vqgan.config.embedDim);
   const { normalisation, epsilon, floor, exponent } = f;

@@ -1,9 +1,11 @@
 // The choice of key frames on curves and frames whose truth is known.
 // Run: node --import tsx test/motion.test.ts
+
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { Rng } from "../engine/rng.ts";
 import * as F from "../world/frames.ts";
+import { analyseFrames, chooseKeyFrames } from "../world/key_frames.ts";
 import * as T from "../world/tabletop/index.ts";
 import { bursts } from "./video_clips.ts";
 
@@ -150,6 +152,34 @@ test("black frames and cuts are never chosen, and no pair spans them", async () 
     frames: [keys[0], keys[1]],
     times: [keys[0] / 10, keys[1] / 10],
   });
+});
+
+/** A square that moves one pixel a frame over grey, with noise in the frames named. */
+function movingSquare(broken: readonly number[]): { data: Uint8Array }[] {
+  return Array.from({ length: 40 }, (_, frame) => {
+    const data = new Uint8Array(64 * 64 * 3).fill(90);
+    for (let y = 20; y < 40; y++) data.fill(200, (y * 64 + frame) * 3, (y * 64 + frame + 20) * 3);
+    if (broken.includes(frame)) for (let i = 0; i < data.length; i++) data[i] = (i * 7919 + (i >> 6) * 104729) % 256;
+    return { data };
+  });
+}
+
+test("a frame that a decoder broke is found, is no cut and is never a key frame; it can be left in", async () => {
+  const size = { width: 64, height: 64 };
+  const whole = await analyseFrames(movingSquare([]), size);
+  assert.equal(whole.glitches, []);
+  const broken = await analyseFrames(movingSquare([12, 25]), size);
+  assert.equal(broken.glitches, [12, 25]);
+  assert.equal(broken.cuts, []);
+  const options = { count: 4, spacing: 5 };
+  const { keys } = chooseKeyFrames(broken, options);
+  assert.ok(keys.length > 0 && !keys.some((k) => [12, 13, 25, 26].includes(k)), keys.join());
+  const kept = await analyseFrames(movingSquare([12, 25]), size, { keepGlitches: true });
+  assert.equal(kept.glitches, []);
+  assert.ok(chooseKeyFrames(kept, options).keys.some((k) => [12, 13, 25, 26].includes(k)));
+  // A change that stays is none.
+  const stays = movingSquare([]).map(({ data }, i) => ({ data: i < 20 ? data : data.map((v) => 255 - v) }));
+  assert.equal((await analyseFrames(stays, size)).glitches, []);
 });
 
 test.run();

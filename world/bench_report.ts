@@ -1,8 +1,8 @@
 // An evaluation as one HTML file without outside resources: a table per metric with the paper's values below ours, paired tests, and example pictures.
 import { type Comparison, type Results, rowsOfMetric } from "./bench_results.ts";
 import { type Column, escapeHtml, section, table } from "./markup.ts";
+import { type Origin, pageHtml, shots } from "./page.ts";
 import { paperTables, paperValue } from "./paper_tables.ts";
-import { style } from "./report_style.ts";
 
 /** How people call the metrics. */
 export const metricNames: Readonly<Record<string, string>> = {
@@ -25,9 +25,6 @@ export const metricNames: Readonly<Record<string, string>> = {
   exact: "Exact match",
   bert_score: "BERTScore",
 };
-
-/** Where a run came from, shown at the end: name and value. */
-export type Origin = Readonly<Record<string, string>>;
 
 /** Example rows: pictures as data URLs under the names of what they show. */
 export interface ExampleRow {
@@ -82,35 +79,20 @@ export function benchHtml(
     ],
     results.comparisons.filter((c) => c.difference.n).map((c) => comparisonRow(c).map(escapeHtml)),
   );
-  const grid = examples.map(({ title: words, pictures }) => {
-    const cells = pictures.map(
-      ({ name, url, note }) =>
-        `<figure><img src="${escapeHtml(url)}" alt="${escapeHtml(`${name}: ${words}`)}" loading="lazy"><figcaption>${escapeHtml(name)}<br>${escapeHtml(note)}</figcaption></figure>`,
-    );
-    return `<h3>${escapeHtml(words)}</h3><div class="shots">${cells.join("")}</div>`;
-  });
-  const facts = table(
-    "How it was made",
-    [{ title: "what" }, { title: "value" }],
-    Object.entries(origin).map((cells) => cells.map(escapeHtml)),
+  const grid = examples.map(({ title: words, pictures }) =>
+    shots(
+      words,
+      pictures.map(({ name, url, note }) => ({ name, picture: { url }, note })),
+    ),
   );
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}
-.shots { display: flex; flex-wrap: wrap; gap: .75rem; } .shots figure { margin: 0; width: 11rem; } .shots img { width: 100%; image-rendering: auto; display: block; }
-</style>
-</head>
-<body><main>
-<h1>${escapeHtml(title)}</h1>
-${section("Results", "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not.", ...tables)}
-${section("Paired tests", "", tests)}
-${section("Examples", "", ...grid)}
-${section("Run", "", facts)}
-</main></body>
-</html>
-`;
+  return pageHtml(
+    title,
+    "",
+    [
+      section("Results", "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not.", ...tables),
+      section("Paired tests", "", tests),
+      section("Examples", "", ...grid),
+    ],
+    origin,
+  );
 }

@@ -4,8 +4,8 @@
 import type { SeedOutcome } from "./experiment.ts";
 import type { ExperimentConfig } from "./experiment_config.ts";
 import { escapeHtml, section, table } from "./markup.ts";
+import { type Origin, pageHtml } from "./page.ts";
 import { rateOf } from "./report.ts";
-import { style } from "./report_style.ts";
 import { incompleteBeta, meanOf } from "./statistics.ts";
 
 /** The two-sided 5% point of Student's t, by bisection. */
@@ -99,30 +99,23 @@ export function annotationRows(outcomes: readonly SeedOutcome[]): string[][] {
 }
 
 /** The page. */
-export function experimentHtml(
-  config: ExperimentConfig,
-  outcomes: readonly SeedOutcome[],
-  origin: Readonly<Record<string, string>>,
-): string {
+export function experimentHtml(config: ExperimentConfig, outcomes: readonly SeedOutcome[], origin: Origin): string {
   const { head, rows } = experimentRows(config, outcomes);
   const columns = (titles: readonly string[]) => titles.map((title, i) => ({ title, number: i > 0 }));
   const cells = (list: readonly (readonly string[])[]) => list.map((row) => row.map(escapeHtml));
   const seeds = `${config.seeds.length} seed${config.seeds.length > 1 ? "s" : ""}; 95% intervals ${config.seeds.length > 1 ? "over seeds (Student)" : "over records (Wilson)"}`;
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(config.title)}</title>
-<style>${style}</style>
-</head>
-<body><main>
-<h1>${escapeHtml(config.title)}</h1>
-<p class="answer">${escapeHtml(config.question)}</p>
-${section("Systems", `${outcomes[0].test} test scenes, ${seeds}. Right: the edit was done and nothing else changed, by the exact oracle.`, table("shares of test scenes", columns(head), cells(rows)))}
-${section("Labels", "Share of sentences that are true and minimal for the pair, by the oracle.", table("annotation quality", columns(["of", "true %", "n"]), cells(annotationRows(outcomes))))}
-${section("Run", "", table("How it was made", columns(["what", "value"]), cells(Object.entries(origin))))}
-</main></body>
-</html>
-`;
+  const about = `${outcomes[0].test} test scenes, ${seeds}. Right: the edit was done and nothing else changed, by the exact oracle.`;
+  return pageHtml(
+    config.title,
+    config.question,
+    [
+      section("Systems", about, table("shares of test scenes", columns(head), cells(rows))),
+      section(
+        "Labels",
+        "Share of sentences that are true and minimal for the pair, by the oracle.",
+        table("annotation quality", columns(["of", "true %", "n"]), cells(annotationRows(outcomes))),
+      ),
+    ],
+    origin,
+  );
 }

@@ -19,6 +19,7 @@ export interface VideoResult {
   readonly pairs: readonly keys.KeyFramePair[];
   readonly dropped: keys.Dropped;
   readonly black: number;
+  readonly glitches: number;
   readonly cuts: readonly number[];
   readonly threshold?: number;
   readonly curve: readonly number[];
@@ -59,7 +60,7 @@ export async function settingsOf(video: string, options: keys.KeyFrameOptions): 
   const sorted = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([1, resolve(video), file.size, Math.round(file.mtimeMs), measure?.name ?? "", Object.fromEntries(sorted)]);
+  return JSON.stringify([2, resolve(video), file.size, Math.round(file.mtimeMs), measure?.name ?? "", Object.fromEntries(sorted)]);
 }
 
 /** The result of an earlier run with the same settings, unless a contact sheet is wanted and was not drawn. */
@@ -107,9 +108,9 @@ export async function writeVideo(task: VideoTask, options: keys.KeyFrameOptions,
     }
     const pairs = all.filter((pair) => !twins.has(pair.frames[1]));
     const dropped = { cut, duplicate: all.length - pairs.length };
-    const { cuts, black } = analysis;
+    const { cuts, black, glitches } = analysis;
     const curve = analysis.curve.map((value) => Math.round(value * 1000) / 1000);
-    const result = { settings, ...chosen, pairs, dropped, black: black.length, cuts, curve };
+    const result = { settings, ...chosen, pairs, dropped, black: black.length, glitches: glitches.length, cuts, curve };
     if (shown.length) await writeFileAtomic(sheetPath(out, name), [encodePng(contactSheet({ ...result, frames: shown }))]);
     await writeFileAtomic(join(folder, "video.json"), [Buffer.from(`${JSON.stringify(result)}\n`)]);
     return result;

@@ -24,7 +24,7 @@ export interface FramesProgress {
   readonly reason?: string;
 }
 
-/** What a run gave. `black` counts black frames, which are never chosen. */
+/** What a run gave. `black` counts black frames and `glitches` broken single ones, neither of which is ever chosen. */
 export interface FramesReport {
   readonly videos: number;
   readonly written: number;
@@ -33,6 +33,7 @@ export interface FramesReport {
   readonly keyFrames: number;
   readonly pairs: number;
   readonly black: number;
+  readonly glitches: number;
   readonly dropped: Dropped;
 }
 
@@ -90,6 +91,7 @@ function reportOf(videos: readonly string[], ends: readonly VideoEnd[]): FramesR
     keyFrames: sum((result) => result.keys.length),
     pairs: sum((result) => result.pairs.length),
     black: sum((result) => result.black),
+    glitches: sum((result) => result.glitches),
     dropped: { cut: sum((result) => result.dropped.cut), duplicate: sum((result) => result.dropped.duplicate) },
   };
 }

@@ -36,6 +36,8 @@ export interface KeyFrameOptions {
   readonly measure?: motion.MotionMeasure;
   readonly sheets?: number;
   readonly classes?: boolean;
+  /** Leave decoder glitches in: single frames that differ from both neighbours while these resemble each other. They are never key frames otherwise. */
+  readonly keepGlitches?: boolean;
   readonly jobs?: number;
 }
 
@@ -46,6 +48,7 @@ export interface Analysis {
   readonly wide: readonly number[];
   readonly cuts: readonly number[];
   readonly black: readonly number[];
+  readonly glitches: readonly number[];
   readonly kept?: readonly Uint8Array[];
 }
 
@@ -90,10 +93,11 @@ export async function analyseFrames(
   options: KeyFrameOptions = {},
   keep = false,
 ): Promise<Analysis> {
-  const [curve, wide, difference, black]: [number[], number[], number[], number[]] = [[], [], [], []];
+  const [curve, wide, difference, skip, black]: [number[], number[], number[], number[], number[]] = [[], [], [], [], []];
   const kept: Uint8Array[] = [];
   const measure = measureOf(options);
   const span = options.keyFrames === "rest" ? (options.minRest ?? 3) - 1 : 1;
+  let older: motion.SmallFrame | undefined;
   const before: { small: motion.SmallFrame; seen: motion.SmallFrame }[] = [];
   for await (const { data } of frames) {
     const small = motion.smallFrame(data, width, height, analysisSide);
@@ -101,27 +105,33 @@ export async function analyseFrames(
     const seen = measure.side ? motion.shrunkFrame(data, width, height, measure.side) : small;
     const previous = before.at(-1);
     curve.push(previous ? await measure.between(previous.seen, seen) : 0);
+    skip.push(older ? motion.meanDifference(older, small) : 0);
+    older = previous?.small;
     difference.push(previous ? motion.meanDifference(previous.small, small) : 0);
     wide.push(span === 1 ? curve.at(-1)! : before.length === span ? await measure.between(before[0].seen, seen) : 0);
     if (keep && kept.length * data.length <= largestKept) kept.push(data);
     before.push({ small, seen });
     if (before.length > span) before.shift();
   }
-  return { curve, wide, cuts: motion.sceneCuts(difference), black, ...(kept.length === curve.length && { kept }) };
+  const glitches = options.keepGlitches ? [] : motion.glitchFrames(difference, skip);
+  // The jumps into and out of a glitch are no cuts.
+  const jumps = new Set(glitches.flatMap((frame) => [frame, frame + 1]));
+  const cuts = motion.sceneCuts(difference.map((value, frame) => (jumps.has(frame) ? (skip[frame] || 0) / 2 : value)));
+  return { curve, wide, cuts, black, glitches, ...(kept.length === curve.length && { kept }) };
 }
 
 /** Frame numbers of the key frames; the threshold of stillness, too, where rests are looked for. */
 export function chooseKeyFrames(
-  { curve, wide, cuts, black }: Analysis,
+  { curve, wide, cuts, black, glitches }: Analysis,
   options: KeyFrameOptions = {},
 ): { keys: number[]; threshold?: number } {
-  const dark = new Set(black);
+  const dark = new Set([...black, ...glitches]);
   if (options.keyFrames === "rest") {
     const { minRest = 3, threshold = motion.restThreshold(wide.slice(minRest - 2)) } = options;
     return { keys: motion.restFrames(curve, { wide, minRest, threshold }).filter((frame) => !dark.has(frame)), threshold };
   }
-  // The jump of a cut, or into and out of black, is no motion.
-  const still = new Set([...cuts, ...black, ...black.map((frame) => frame + 1)]);
+  // The jump of a cut, or into and out of black or a glitch, is no motion.
+  const still = new Set([...cuts, ...dark, ...[...dark].map((frame) => frame + 1)]);
   return {
     keys: motion.motionPeaks(
       curve.map((value, frame) => (still.has(frame) ? 0 : value)),

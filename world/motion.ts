@@ -242,3 +242,16 @@ export function sceneCuts(curve: ArrayLike<number>, least = 20): number[] {
   }
   return cuts;
 }
+
+/**
+ * Frames a decoder broke: unlike the frame before (`difference[i]`) and the one after, by `least` or more steps of 1/255, while those two resemble each
+ * other: `skip[i + 1]`, their mean difference, is less than half of either. A movement there and back within two frames looks the same.
+ */
+export function glitchFrames(difference: ArrayLike<number>, skip: ArrayLike<number>, least = 4): number[] {
+  const glitches: number[] = [];
+  for (let i = 1; i + 1 < difference.length; i++) {
+    const smaller = Math.min(difference[i], difference[i + 1]);
+    if (smaller >= least && skip[i + 1] < smaller / 2) glitches.push(i);
+  }
+  return glitches;
+}

@@ -2,9 +2,9 @@
 // two likelihoods correlate over the records; as text, and as one HTML file with a scatter of real against manipulated for every kind.
 import { scatterChart } from "./charts.ts";
 import { bar, escapeHtml, rateText, section, table } from "./markup.ts";
+import { type Origin, pageHtml } from "./page.ts";
 import type { ProbeItem } from "./probe.ts";
 import { type Rate, rate } from "./report.ts";
-import { style } from "./report_style.ts";
 import { pearson } from "./statistics.ts";
 
 /** One kind's numbers. */
@@ -45,7 +45,7 @@ export function preferenceLines(list: readonly Preference[]): string[] {
 }
 
 /** The page. */
-export function probeHtml(title: string, items: readonly ProbeItem[], origin: Readonly<Record<string, string>>): string {
+export function probeHtml(title: string, items: readonly ProbeItem[], origin: Origin): string {
   const list = preferences(items);
   const columns = [
     { title: "kind" },
@@ -67,25 +67,21 @@ export function probeHtml(title: string, items: readonly ProbeItem[], origin: Re
     const points = items.filter((i) => i.kind === kind).map((i) => ({ x: i.manipulated, y: i.real }));
     return scatterChart(kind, "manipulated", "real", points);
   });
-  const facts = table(
-    "How it was made",
-    [{ title: "what" }, { title: "value" }],
-    Object.entries(origin).map((cells) => cells.map(escapeHtml)),
+  return pageHtml(
+    title,
+    "",
+    [
+      section(
+        "Preferences",
+        "How often the real trajectory is likelier than a manipulated one, by mean log-probability per token; the mark is chance.",
+        table("share of records, 95% Wilson intervals", columns, rows),
+      ),
+      section(
+        "Likelihoods",
+        "Mean log-probability per token of the real trajectory over that of the manipulated one; the line is where they are even.",
+        `<div class="charts">${charts.join("\n")}</div>`,
+      ),
+    ],
+    origin,
   );
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body><main>
-<h1>${escapeHtml(title)}</h1>
-${section("Preferences", "How often the real trajectory is likelier than a manipulated one, by mean log-probability per token; the mark is chance.", table("share of records, 95% Wilson intervals", columns, rows))}
-${section("Likelihoods", "Mean log-probability per token of the real trajectory over that of the manipulated one; the line is where they are even.", `<div class="charts">${charts.join("\n")}</div>`)}
-${section("Run", "", facts)}
-</main></body>
-</html>
-`;
 }

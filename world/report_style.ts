@@ -58,6 +58,9 @@ details { margin: 0 0 .5rem; } summary { cursor: pointer; color: var(--soft); fo
 .heat rect { fill: #d62828; }
 code, pre { font: .875rem/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 pre { background: var(--panel); padding: .75rem; border-radius: .4rem; margin: .5rem 0 1rem; }
+.shots { display: flex; flex-wrap: wrap; gap: .75rem; margin-bottom: 1rem; } .shots figure { margin: 0; width: 9rem; } .shots figcaption { overflow-wrap: anywhere; }
+.shots img { width: 100%; image-rendering: pixelated; display: block; border: 3px solid var(--rule); } .shots .chosen img { border-color: var(--right); }
+.sheet { display: block; max-width: 100%; height: auto; background: #fff; }
 @media (max-width: 34rem) { body { font-size: 15px; } main { padding: 1rem .75rem 3rem; } h1 { font-size: 1.4rem; } table { font-size: .8125rem; }
   th, td { padding: .35rem .35rem; } .interval { font-size: .7rem; } .bar { min-width: 4.5rem; } .terms { grid-template-columns: 1fr; }
   .terms dd { margin-bottom: .4rem; } .pictures th, .pictures td { padding-left: .15rem; padding-right: .15rem; } .figures .value { font-size: 1.6rem; }
