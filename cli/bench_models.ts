@@ -1,14 +1,17 @@
 // The verbs of worldline bench that measure whole models and other engines: model, peers.
 import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { measureCeilings } from "../bench/ceilings.ts";
 import { load } from "../bench/machine.ts";
 import { defaults } from "../bench/measure.ts";
 import { type Growth, growthTable, measureGrowth, measureModel, modelHead, modelLines, modelSizes } from "../bench/model.ts";
+import { type HostRow, hostCases, hostLine, hostManifest, hostRows } from "../bench/peers/host.ts";
 import { bestRatio, engineNames, installPeers, type PeerResult, peerLines, runPeers } from "../bench/peers/peers.ts";
 import { digits, header, headerLines } from "../bench/report.ts";
 import { Timer } from "../bench/timer.ts";
 import { WorldlineError } from "../engine/errors.ts";
+import { userCache } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
 import { defaultGroupSize, type StoredAs, storedTypes } from "../weights/stored.ts";
 import { count, number, say, status } from "./terminal.ts";
@@ -65,7 +68,22 @@ interface PeerFlags {
   json?: string;
 }
 
+/** Host-side rows, with packages in a folder of their own. */
+async function hostPeers(flags: PeerFlags): Promise<void> {
+  const folder = await installPeers(say, flags.folder ?? join(userCache(), "host-peers"), hostManifest, "about 100 MB");
+  print(`load of the machine ${digits(load())} a core; ${new Date().toISOString()}; medians`);
+  const all: HostRow[] = [];
+  for (const c of await hostCases(folder)) {
+    status(c.work);
+    const rows = await hostRows(folder, c, Math.min(flags.seconds, 60) * 25);
+    for (const r of rows) print(hostLine(r));
+    all.push(...rows);
+  }
+  if (flags.json) writeFileSync(flags.json, `${JSON.stringify({ format: 1, load: load(), date: new Date().toISOString(), host: all })}\n`);
+}
+
 async function peers(filter: string | undefined, flags: PeerFlags): Promise<void> {
+  if (filter === "host") return hostPeers(flags);
   const engines = ["worldline", ...(flags.engines ?? engineNames.filter((n) => n !== "worldline"))];
   const unknown = engines.find((n) => !engineNames.includes(n));
   if (unknown) throw new WorldlineError(`bench peers: there is no engine "${unknown}"; there are ${engineNames.join(", ")}`);
@@ -104,7 +122,10 @@ export function registerModels(bench: Command): void {
   bench
     .command("peers")
     .description("worldline beside TensorFlow.js, ONNX Runtime, jax-js and gpu.js: same adapter, data and run, each checked against f64")
-    .argument("[case]", "part of a case's name, as in matmul or attention")
+    .argument(
+      "[case]",
+      "part of a case's name, as in matmul or attention; `host` for tokenizer, safetensors and resampling beside npm packages",
+    )
     .option("--engines <name...>", `the others: ${engineNames.slice(1).join(", ")}`)
     .option("--samples <n>", "samples of each engine and case", count(1, 1000), 15)
     .option("--seconds <s>", "time for each case at most", number(1, 3600), 60)

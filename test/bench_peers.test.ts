@@ -1,10 +1,12 @@
 // The comparison with other engines: worldline's own results at the compared cases against f64, what counts as best, and that nothing of the
 // peers is needed to load the code. The peers themselves are not installed here.
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { configOf, type Growth, growthTable, type ModelSize, measureModel, memoryGrowth, modelLines } from "../bench/model.ts";
 import { dataOf, errorOf, expected, type PeerCase, peerCases } from "../bench/peers/cases.ts";
+import { hostRows } from "../bench/peers/host.ts";
 import { encodeModel } from "../bench/peers/onnx.ts";
 import { bestRatio, type PeerResult, peerLines } from "../bench/peers/peers.ts";
 import { open } from "../bench/peers/worldline.ts";
@@ -188,6 +190,18 @@ test("memory grows exactly: weights by width alone, gradients and moments with t
     );
   const table = growthTable([...found.values()].flat());
   assert.ok(table.includes("| weights | 1.76 MiB | 1.76 MiB | 1.76 MiB | 0.00 +- 0.00 |"), table.join("\n"));
+});
+
+test("a host neighbour whose result differs is told and not timed", async () => {
+  const same = (a: unknown, b: unknown) => {
+    if (a !== b) throw new Error("its result differs");
+    return "the same";
+  };
+  const spin = (n: number) => () => Array.from({ length: n }, (_, i) => Math.sqrt(i)).length > 0;
+  const hands = { ours: spin(1000), slow: spin(200_000), wrong: () => false };
+  const [ours, slow, wrong] = await hostRows(fileURLToPath(new URL("..", import.meta.url)), { work: "w", hands, same }, 50);
+  assert.ok(ours.median! > 0 && slow.ratio! > 5, `${ours.median} ${slow.ratio}`);
+  assert.equal([wrong.median, wrong.note], [undefined, "not timed: its result differs"]);
 });
 
 test("no peer is a dependency of the package", () => {

@@ -33,14 +33,19 @@ const manifest = {
 export const engineNames = ["worldline", "tensorflow.js", "onnxruntime-web", "onnxruntime-node", "jax-js", "gpu.js", "jax-js wasm"];
 
 /** The peers' folder with its packages, installed if they are not there. */
-export async function installPeers(told: (text: string) => void, folder = join(userCache(), "peers")): Promise<string> {
-  const text = JSON.stringify(manifest, null, 2);
+export async function installPeers(
+  told: (text: string) => void,
+  folder = join(userCache(), "peers"),
+  wanted: object = manifest,
+  size = "about 800 MB",
+): Promise<string> {
+  const text = JSON.stringify(wanted, null, 2);
   const path = join(folder, "package.json");
   const done = join(folder, "installed");
   if (existsSync(done) && existsSync(path) && readFileSync(path, "utf8") === text) return folder;
   mkdirSync(folder, { recursive: true });
   writeFileSync(path, text);
-  told(`installing the peers into ${folder} once (about 800 MB on disk)`);
+  told(`installing the peers into ${folder} once (${size} on disk)`);
   const code = await new Promise<number>((end, failed) => {
     const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL_CUDA: "skip" };
     const child = spawn("npm", ["install", "--no-audit", "--no-fund", "--loglevel=error"], {
