@@ -1,4 +1,4 @@
-// OpenCV's Farneback (opencv-js, WebAssembly on one core) as a judge of our optical flow: test/flow.test.ts and bench/flow.ts.
+// OpenCV's Farneback (opencv-js, WebAssembly on one core) as a judge of our optical flow: test/flow.test.ts.
 import { flowErrors, type Motion } from "./flow_motions.ts";
 
 interface Mat {

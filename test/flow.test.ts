@@ -15,9 +15,9 @@ const device = await openDevice();
 const side = 160;
 
 /** A grey picture as a frame. */
-const frame = (grey: Float32Array) => ({
-  width: side,
-  height: side,
+const frame = (grey: Float32Array, width = side) => ({
+  width,
+  height: width,
   data: Float32Array.from({ length: 3 * grey.length }, (_, i) => grey[Math.floor(i / 3)]),
 });
 
@@ -49,6 +49,24 @@ test("twenty motions: endpoint and angular error no worse than Farneback's", asy
     assert.ok(ours.endpoint <= theirs.endpoint, `endpoint error ${ours.endpoint} > ${theirs.endpoint}`);
     assert.ok(ours.angular <= theirs.angular, `angular error ${ours.angular} > ${theirs.angular}`);
   }
+});
+
+test("times for 512 x 512 beside Farneback's, in turns, printed", async () => {
+  const meter = new FlowMeter(device);
+  const motion = motions(512)[0];
+  const [a, b] = [motion.first, motion.second].map((grey) => frame(grey, 512));
+  const [ours, theirs]: [number[], number[]] = [[], []];
+  await meter.flow(a, b);
+  for (let i = 0; i < 3; i++) {
+    const begin = performance.now();
+    await meter.flow(a, b);
+    ours.push(performance.now() - begin);
+    theirs.push(farneback(motion, { levels: 3, polyN: 5, polySigma: 1.2 }).milliseconds);
+  }
+  await meter.destroy();
+  const [own, other] = [ours, theirs].map((times) => times.sort((x, y) => x - y)[1]);
+  console.log(`ours ${own.toFixed(0)} ms, Farneback ${other.toFixed(0)} ms: ${(other / own).toFixed(2)} times as fast (above 1 is faster)`);
+  assert.ok(own > 0 && other > 0);
 });
 
 /** The better of Farneback's settings in OpenCV's documentation and a deeper pyramid with its wider polynomials. */

@@ -122,7 +122,9 @@ function windowSimilarity(p: Float32Array, q: Float32Array, width: number, left:
 
 /** Grey levels (height, width) of a frame, 0 ... 255. */
 export function greyFrame({ width, height, data }: SmallFrame): Float32Array {
-  return Float32Array.from({ length: width * height }, (_, i) => 0.299 * data[3 * i] + 0.587 * data[3 * i + 1] + 0.114 * data[3 * i + 2]);
+  const grey = new Float32Array(width * height);
+  for (let i = 0, j = 0; i < grey.length; i++, j += 3) grey[i] = 0.299 * data[j] + 0.587 * data[j + 1] + 0.114 * data[j + 2];
+  return grey;
 }
 
 /** Whether at least `share` of an RGB frame's pixels are near black: every channel below 10. */

@@ -2,10 +2,19 @@
 // a pyramid (flow_level), at each level several rounds of linear equations per pixel
 // (flow_terms), their sums under a window (flow_rows along rows, flow_solve along columns) and the displacement that fits them best (flow_solve),
 // and its enlargement for the next level (flow_grow): Lucas and Kanade 1981 with the warping of Bouguet 2001, for every pixel. flow_speed sums lengths.
-import { grid2d, kernel, type Numbers } from "../kernel.ts";
+import { type Capabilities, grid2d, kernel, type Numbers } from "../kernel.ts";
 
 const perPixel = (count: number, { WG }: Numbers) => grid2d(Math.ceil(count / WG));
 const shared = { lib: ["grid"], consts: { WG: 64 } } as const;
+/** A variant that takes four columns an invocation. */
+const quads = (file: string, planes: number) => ({
+  name: "quads",
+  source: new URL(file, import.meta.url),
+  lib: ["grid"],
+  when: ({ W }: Numbers) => W % 4 === 0,
+  consts: (_: Numbers, { software, lanes }: Capabilities) => ({ WG: software ? Math.max(4, lanes) : 64 }),
+  grid: ({ H, W }: Numbers, consts: Numbers) => perPixel((planes * H * W) / 4, consts),
+});
 
 export const flowLevel = kernel({
   ...shared,
@@ -45,6 +54,7 @@ export const flowRows = kernel({
   writes: ["sums"],
   params: { H: "u32", W: "u32", R: "u32" },
   grid: ({ H, W }, consts) => perPixel(5 * H * W, consts),
+  variants: [quads("./flow_rows_quads.wgsl", 5)],
 });
 
 export const flowSolve = kernel({
@@ -55,6 +65,7 @@ export const flowSolve = kernel({
   writes: ["next"],
   params: { H: "u32", W: "u32", R: "u32", prior: "f32" },
   grid: ({ H, W }, consts) => perPixel(H * W, consts),
+  variants: [quads("./flow_solve_quads.wgsl", 1)],
 });
 
 export const flowGrow = kernel({
