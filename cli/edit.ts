@@ -1,7 +1,5 @@
 // worldline edit: draws the picture that follows a picture under an action; with a dynamics model the best of K candidates. With --data it does so
 // for every record of a file.
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { preparePicture } from "../tokenizer/pixels.ts";
@@ -9,7 +7,7 @@ import { checkWritable } from "../weights/file_source.ts";
 import { loadModel } from "../world/model.ts";
 import type { Shot } from "../world/page.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
-import { type Prediction, predict, predictChain, writePredictions } from "../world/predictions.ts";
+import { type Prediction, predict, predictChain, writeBestPictures, writePredictions } from "../world/predictions.ts";
 import { featureDistances, recognitionWeights } from "../world/recognition.ts";
 import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
 import { borderColours, heatMap, sheet } from "../world/sheets.ts";
@@ -107,7 +105,10 @@ async function run(f: Flags): Promise<void> {
   const predictions = await predict(s.device, s.model, dynamics, s.codes, records, options);
   await writePredictions(f.out, predictions);
   say(`${f.out}: ${predictions.length} predictions of ${f.candidates} candidates`);
-  if (f.pictures) await writePictures(f.pictures, s, predictions);
+  if (f.pictures) {
+    await writeBestPictures(f.pictures, s.model, predictions);
+    say(`${f.pictures}: ${predictions.length} pictures`);
+  }
   const rows = records
     .slice(0, 20)
     .map((r, i) => ({ source: r.source, action: r.action, before: s.codes.get(r.source).codes, prediction: predictions[i] }));
@@ -122,16 +123,6 @@ async function writeBest(f: Flags, s: Session, p: Prediction): Promise<void> {
   say(
     `${f.out}: ${pictures[0].width} x ${pictures[0].height}, candidate ${p.best + 1} of ${p.candidates.length}${scores ? `; mean log p(action) ${scores}` : ""}`,
   );
-}
-
-async function writePictures(folder: string, s: Session, predictions: readonly Prediction[]): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  for (const p of predictions) {
-    if (!/^[\w.-]+$/.test(p.id)) throw new WorldlineError(`the id "${p.id}" cannot be a file's name; use letters, digits, dots and dashes`);
-    const [picture] = await s.model.pictures.decode([p.candidates[p.best]], p.columns);
-    await writePng(join(folder, `${p.id}.png`), picture);
-  }
-  say(`${folder}: ${predictions.length} pictures`);
 }
 
 /** A row for each prediction: what it started from as a picture (where it is one) and as codes, then every candidate with its score. */

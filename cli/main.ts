@@ -22,6 +22,7 @@ const commands = [
   "eval",
   "oracle",
   "study",
+  "jobs",
   "experiment",
   "frames",
   "pretrain",

@@ -2,7 +2,8 @@
 // disk, then renamed).
 
 import { randomBytes } from "node:crypto";
-import { access, constants, type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import type { ByteSource, SourceFolder } from "./source.ts";
@@ -76,6 +77,7 @@ export async function checkWritable(path: string): Promise<void> {
 
 /** Writes chunks to a temporary file beside `path`, flushes it and renames it. On any failure nothing is left and `path` is as before. */
 export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+  await clearOnce(dirname(path));
   const temporary = beside(path);
   try {
     await mkdir(dirname(path), { recursive: true });
@@ -84,6 +86,8 @@ export async function writeFileAtomic(path: string, chunks: Iterable<Uint8Array>
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
     throw error instanceof WorldlineError || !isSystemError(error) ? error : new WorldlineError(`${path}: not written, ${reasonOf(error)}`);
+  } finally {
+    mine.delete(basename(temporary));
   }
   await flushFolder(dirname(path));
 }
@@ -112,6 +116,7 @@ export async function writeFolderAtomic(path: string, overwrite: boolean, fill: 
   );
   if (exists && !overwrite)
     throw new WorldlineError(`${path}: there is something at this path already; choose another folder or allow overwriting`);
+  await clearOnce(dirname(path));
   const temporary = beside(path);
   const aside = beside(path);
   try {
@@ -126,13 +131,54 @@ export async function writeFolderAtomic(path: string, overwrite: boolean, fill: 
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
     throw error instanceof WorldlineError || !isSystemError(error) ? error : new WorldlineError(`${path}: not written, ${reasonOf(error)}`);
+  } finally {
+    mine.delete(basename(temporary));
   }
   await flushFolder(dirname(path));
   if (exists) await rm(aside, { recursive: true, force: true });
+  mine.delete(basename(aside));
 }
 
+const host = hostname().replace(/[^\w-]/g, "_") || "host";
+const leftover = /^\..+\.([\w-]+)\.(\d+)\.[0-9a-f]{8}\.tmp$/s;
+const longestWrite = 24 * 3600_000;
+const mine = new Set<string>();
+const cleared = new Set<string>();
+
 function beside(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`);
+  const name = `.${basename(path)}.${host}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
+  mine.add(name);
+  return join(dirname(path), name);
+}
+
+/**
+ * Removes what killed processes left half-written in a folder; what a living process writes there now stays. Of another machine's processes nothing
+ * is known, so theirs goes after a day. Every first write of a process into a folder does it: a command that goes on after a kill cleans up.
+ */
+export async function clearLeftovers(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const [, machine, pid] = leftover.exec(name) ?? [];
+    if (machine === undefined || mine.has(name)) continue;
+    const path = join(folder, name);
+    const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now());
+    const dead = machine === host && (Number(pid) === process.pid || !lives(Number(pid)));
+    if (dead || age > longestWrite) await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+async function clearOnce(folder: string): Promise<void> {
+  const key = resolve(folder);
+  if (cleared.has(key)) return;
+  cleared.add(key);
+  await clearLeftovers(folder);
+}
+
+function lives(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
 }
 
 /** Flushes a folder's entries, so that a rename survives a power cut; platforms that cannot do it (Windows) are left alone. */

@@ -7,11 +7,12 @@ import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import type { Picture } from "../tokenizer/pixels.ts";
+import { clearLeftovers } from "../weights/file_source.ts";
 import type { Progress } from "./codes.ts";
 import { type Judge, JudgeError, type Verdict } from "./judge.ts";
 import { l1, psnr, ssim } from "./metrics/index.ts";
 import { decodePicture } from "./pictures.ts";
-import { clearLeftovers, type TripletRecord, writeText } from "./records.ts";
+import { type TripletRecord, writeText } from "./records.ts";
 import { sideBySide } from "./side_by_side.ts";
 
 /** A system under test: where its picture for a record is; undefined where it made none. */

@@ -25,6 +25,8 @@ export interface CandidateOptions {
   readonly sampling: SamplingOptions;
   readonly candidates: number;
   readonly batch: number;
+  /** Where the first request stands in a longer list, so that a part draws what the whole would. */
+  readonly first?: number;
   readonly template?: Template | string;
   readonly onProgress?: Progress;
   readonly signal?: AbortSignal;
@@ -61,7 +63,7 @@ export async function draw(
   const out: Drawn[] = [];
   for (let i = 0; i < requests.length; i += batch) {
     options.signal?.throwIfAborted();
-    const streams = Uint32Array.from({ length: batch * candidates }, (_, n) => i * candidates + n);
+    const streams = Uint32Array.from({ length: batch * candidates }, (_, n) => ((options.first ?? 0) + i) * candidates + n);
     const results = await generator.run(prompts.slice(i, i + batch), options.sampling, { streams, signal: options.signal });
     for (const [n, branches] of results.entries()) {
       const drawn = branches.map((b) => idsToCodes(model.vocab, b.ids));

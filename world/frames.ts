@@ -5,11 +5,11 @@ import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
-import { reasonOf } from "../weights/file_source.ts";
+import { clearLeftovers, reasonOf } from "../weights/file_source.ts";
 import { MissingProgramError } from "./ffmpeg.ts";
 import { readResult, settingsOf, uniqueNames, type VideoResult, writeVideo } from "./frame_files.ts";
 import { type Dropped, type KeyFrameOptions, optionFault } from "./key_frames.ts";
-import { writeRecords } from "./records.ts";
+import { type PairRecord, writeRecords } from "./records.ts";
 import { sideBySide } from "./side_by_side.ts";
 
 export * from "./key_frames.ts";
@@ -46,14 +46,33 @@ export async function extractKeyFrames(
   videos: readonly string[],
   out: string,
   options: KeyFrameOptions = {},
-  { onProgress, signal }: { onProgress?: (progress: FramesProgress) => void; signal?: AbortSignal } = {},
+  watch: FramesWatch = {},
 ): Promise<FramesReport> {
+  const { report, pairs } = await keyFramesOf(videos, uniqueNames(videos), out, options, watch);
+  await writeRecords(join(out, "pairs.jsonl"), pairs);
+  return report;
+}
+
+/** What a run tells and hears. */
+export interface FramesWatch {
+  readonly onProgress?: (progress: FramesProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** The same under given names, one for each video, with the pairs handed back and not written: a part of a longer list of videos. */
+export async function keyFramesOf(
+  videos: readonly string[],
+  names: readonly string[],
+  out: string,
+  options: KeyFrameOptions = {},
+  { onProgress, signal }: FramesWatch = {},
+): Promise<{ report: FramesReport; pairs: PairRecord[] }> {
   const fault = videos.length === 0 ? "no video was given; give at least one" : optionFault(options);
   if (fault) throw new WorldlineError(`key frames: ${fault}`);
   await mkdir(join(out, "frames"), { recursive: true }).catch((error: unknown) => {
     throw new WorldlineError(`${out}: the folder cannot be made, ${reasonOf(error)}`);
   });
-  const names = uniqueNames(videos);
+  await clearLeftovers(join(out, "frames"));
   const ends: VideoEnd[] = [];
   let done = 0;
   await sideBySide(videos.length, options.jobs ?? availableParallelism(), async (i) => {
@@ -70,8 +89,7 @@ export async function extractKeyFrames(
     target: place(pair.target),
     ...(options.classes && { family: families.get(pair.video) }),
   }));
-  await writeRecords(place("pairs.jsonl"), placed);
-  return report;
+  return { report, pairs: placed };
 }
 
 interface VideoEnd {

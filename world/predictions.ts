@@ -1,10 +1,12 @@
 // Predictions of a world model over records: candidates as codes with the dynamics model's scores, one JSON line each.
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import type { Codes, Progress } from "./codes.ts";
 import { draw } from "./cwm.ts";
 import type { Model } from "./model.ts";
+import { writePng } from "./pictures.ts";
 import { type TripletRecord, writeText } from "./records.ts";
 import { bestOf, verify } from "./verify.ts";
 
@@ -24,6 +26,8 @@ export interface PredictOptions {
   readonly topP?: number;
   readonly seed: number;
   readonly batch: number;
+  /** Where the first record stands in a longer list (0 where absent), so that a part draws what the whole would. */
+  readonly first?: number;
   readonly onProgress?: Progress;
   readonly signal?: AbortSignal;
 }
@@ -42,6 +46,7 @@ export async function predict(
     sampling,
     candidates: o.candidates,
     batch: o.batch,
+    first: o.first,
     onProgress: o.onProgress,
     signal: o.signal,
   });
@@ -87,6 +92,15 @@ export async function predictChain(
     o.onProgress?.(i + 1, actions.length);
   }
   return steps;
+}
+
+/** Writes the best picture of each prediction as <folder>/<id>.png. */
+export async function writeBestPictures(folder: string, model: Pick<Model, "pictures">, predictions: readonly Prediction[]): Promise<void> {
+  for (const p of predictions) {
+    if (!/^[\w.-]+$/.test(p.id)) throw new WorldlineError(`the id "${p.id}" cannot be a file's name; use letters, digits, dots and dashes`);
+    const [picture] = await model.pictures.decode([p.candidates[p.best]], p.columns);
+    await writePng(join(folder, `${p.id}.png`), picture);
+  }
 }
 
 /** Writes predictions as JSON lines. */

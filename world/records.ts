@@ -1,6 +1,6 @@
 // What the stages hand each other: JSON-lines files of labelled triplets, unlabelled pairs and predictions. Picture paths are relative to
 // the file that names them. A file appears whole or not at all.
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import { writeFileAtomic } from "../weights/file_source.ts";
@@ -74,12 +74,6 @@ export async function writeRecords(path: string, records: readonly PairRecord[])
   const base = dirname(resolve(path));
   const place = (p: string) => relative(base, resolve(p));
   await writeText(path, records.map((r) => JSON.stringify({ ...r, source: place(r.source), target: place(r.target) })).join("\n") + "\n");
-}
-
-/** Removes what a killed run left half-written in a folder that is this run's alone. */
-export async function clearLeftovers(folder: string): Promise<void> {
-  const names = await readdir(folder).catch(() => []);
-  await Promise.all(names.filter((name) => /^\..+\.tmp$/.test(name)).map((name) => rm(join(folder, name), { force: true })));
 }
 
 /** Writes a text file whole or not at all. */

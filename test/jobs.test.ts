@@ -1,0 +1,147 @@
+// Jobs: two workers on a Redis of their own, one killed and Redis too, leave the file of a single process without Redis; what is said when things are
+// missing; half-written files of killed processes go.
+// Run: node --import tsx test/jobs.test.ts
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "uvu";
+import * as assert from "uvu/assert";
+import { openDevice } from "../engine/node.ts";
+import { writeFileAtomic } from "../weights/file_source.ts";
+import { copySystem, folderSystem, measureSystems, pixelMetrics } from "../world/bench.ts";
+import { CodeStore } from "../world/codes.ts";
+import { cut, joinShards, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
+import { ShardRunner } from "../world/job_stages.ts";
+import { loadModel } from "../world/model.ts";
+import { predict, readPredictions } from "../world/predictions.ts";
+import { readRecords, type TripletRecord } from "../world/records.ts";
+import { base, hasRedis, jobs, OwnRedis, writeWork } from "./job_runs.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "worldline-jobs-"));
+const file = await writeWork(folder, "annotate", 24, 2);
+
+/** The work of a file done in this process; the folder it went to. */
+async function alone(toml: string, name: string): Promise<string> {
+  const out = join(folder, name);
+  await writeManifest(out, await cut(await readWork(toml)));
+  const manifest = await readManifest(out);
+  const runner = new ShardRunner(out, manifest);
+  for (const shard of await missingShards(out, manifest)) assert.ok(await runner.run(shard));
+  assert.ok(await joinShards(out, manifest));
+  return out;
+}
+
+const calm = await alone(file, "calm");
+
+(hasRedis ? test : test.skip)(
+  "two workers, one of them and Redis killed with -9: the file of an undisturbed process, and status says what is where",
+  async () => {
+    const data = join(folder, "redis");
+    mkdirSync(data);
+    const redis = await OwnRedis.start(data);
+    const out = join(folder, "wild");
+    const shards = () =>
+      existsSync(join(out, "shards")) ? readdirSync(join(out, "shards")).filter((n) => n.endsWith(".jsonl")).length : 0;
+    const submitted = await jobs("submit", file, "--out", out, "--redis", redis.url).end;
+    assert.is(submitted.code, 0, submitted.output);
+    assert.match((await jobs("status", out, "--redis", redis.url).end).output, /0 of 12 shards done, 0 at work, 12 waiting, 0 failed/);
+    const start = () => jobs("work", out, "--redis", redis.url, "--lock", "3");
+    const [one, two] = [start(), start()];
+    while (shards() < 1) await new Promise((done) => setTimeout(done, 5));
+    one.child.kill("SIGKILL");
+    await redis.kill();
+    await redis.start();
+    const [end] = await Promise.all([two.end, one.end]);
+    assert.is(end.code, 0, end.output);
+    assert.match(end.output, /is gone; trying again for 60 s/);
+    assert.is(readFileSync(join(out, "annotated.jsonl"), "utf8"), readFileSync(join(calm, "annotated.jsonl"), "utf8"));
+    assert.equal(readdirSync(join(out, "shards")).sort(), readdirSync(join(calm, "shards")).sort());
+    assert.match((await jobs("status", out).end).output, /12 of 12 shards done, 0 missing/);
+    await redis.kill();
+    const lonely = await jobs("status", out, "--redis", redis.url).end;
+    assert.is(lonely.code, 1);
+    assert.match(lonely.output, /^no Redis answers at redis:.*start one with `redis-server --appendonly yes/);
+  },
+);
+if (!hasRedis) console.log("skipped: workers on Redis, as redis-server is not installed");
+
+test("shards that are there are not done again; changed inputs and other work are refused", async () => {
+  const manifest = await readManifest(calm);
+  assert.is(await new ShardRunner(calm, manifest).run(manifest.shards[0]), false);
+  assert.equal((await cut(await readWork(file))).shards, manifest.shards);
+  const records = await readRecords(join(folder, "pairs.jsonl"));
+  const before = readFileSync(records[0].source);
+  writeFileSync(records[0].source, readFileSync(records[1].source));
+  const changed = await cut(await readWork(file));
+  assert.equal(
+    changed.shards.map((s, i) => s.id === manifest.shards[i].id),
+    manifest.shards.map((_, i) => i > 0),
+    "only the shard with the changed picture has another name",
+  );
+  const runner = new ShardRunner(join(folder, "other"), manifest);
+  const refused = await runner.run(manifest.shards[0]).catch((e: Error) => e.message);
+  writeFileSync(records[0].source, before);
+  assert.match(String(refused), /inputs of the shard \w{8} changed since it was submitted; submit the work again/);
+  const other = await cut(await readWork(await writeWork(folder, "edit", 24, 12)));
+  assert.match(
+    (await writeManifest(calm, other).catch((e: Error) => e.message)) as string,
+    /holds jobs of the stage annotate; choose another folder/,
+  );
+});
+
+test("drawings in shards are those of the whole list; evaluation in shards are its samples", async () => {
+  const edit = await writeWork(folder, "edit", 6, 2);
+  const out = await alone(edit, "edited");
+  const records = await readRecords<TripletRecord>(join(folder, "pairs.jsonl"), ["action"]);
+  const device = await openDevice();
+  const model = await loadModel(device, base);
+  const codes = await CodeStore.open(device, model);
+  await codes.add(records.map((r) => r.source));
+  const whole = await predict(device, model, undefined, codes, records, { candidates: 3, temperature: 0.8, seed: 3, batch: 2 });
+  const drawn = await readPredictions(join(out, "predictions.jsonl"));
+  assert.equal(
+    drawn.map((p) => p.candidates),
+    whole.map((p) => p.candidates),
+  );
+  const pictures = join(out, "pictures");
+  assert.equal(readdirSync(pictures).sort(), records.map((r) => `${r.id}.png`).sort());
+  const toml = join(folder, "eval.toml");
+  writeFileSync(toml, `stage = "eval"\ndata = "pairs.jsonl"\nshard = 4\nsystems = { ours = "edited/pictures" }\n`);
+  const measured = await alone(toml, "measured");
+  const straight = join(folder, "straight");
+  await measureSystems(records, [copySystem, folderSystem("ours", pictures)], straight, { metrics: pixelMetrics });
+  assert.is(readFileSync(join(measured, "samples.jsonl"), "utf8"), readFileSync(join(straight, "samples.jsonl"), "utf8"));
+  assert.not.ok(existsSync(join(measured, "partial")));
+});
+
+test("the first write into a folder clears what a killed process left, and nothing that a living one writes", async () => {
+  const place = join(folder, "left");
+  mkdirSync(place);
+  const host = hostname().replace(/[^\w-]/g, "_");
+  const dead = spawnSync(process.execPath, ["-e", ""]).pid;
+  const name = (machine: string, pid: number) => `.a.json.${machine}.${pid}.0123abcd.tmp`;
+  const stays = [name(host, process.ppid), name("elsewhere", dead), ".mine.tmp"];
+  for (const n of [...stays, name(host, dead), name(host, process.pid)]) writeFileSync(join(place, n), "half");
+  mkdirSync(join(place, `.f.${host}.${dead}.0123abcd.tmp`));
+  await writeFileAtomic(join(place, "b.json"), [new Uint8Array(1)]);
+  assert.equal(readdirSync(place).sort(), [...stays, "b.json"].sort());
+});
+
+test("what is wrong is said in a sentence", async () => {
+  const toml = join(folder, "wrong.toml");
+  const said = async (text: string) => {
+    writeFileSync(toml, text);
+    return readWork(toml).catch((e: Error) => e.message);
+  };
+  assert.match(String(await said('stage = "dance"')), /wrong\.toml: stage: /);
+  assert.match(String(await said('stage = "annotate"\ndata = "x"')), /wrong\.toml: cdm: /);
+  assert.match(String(await said('stage = "eval"\ndata = "x"\nspeed = 3')), /speed/);
+  assert.match(
+    String(await readManifest(folder).catch((e: Error) => e.message)),
+    /is no list of jobs; make one with `worldline jobs submit/,
+  );
+});
+
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+test.run();
