@@ -31,11 +31,16 @@ export function runOnce(args: readonly string[], after?: number): Promise<{ ende
   });
 }
 
-/** Kills and restarts until the command ends by itself after at least one kill; returns how often it was killed. */
-export async function killedRun(args: readonly string[], longest: number, seed: number): Promise<{ killed: number; output: string }> {
+/** Kills and restarts, at most `most` times, until the command ends by itself; returns how often it was killed. */
+export async function killedRun(
+  args: readonly string[],
+  longest: number,
+  seed: number,
+  most = kills,
+): Promise<{ killed: number; output: string }> {
   const rng = new Rng(seed, "kills");
   for (let killed = 0; ; ) {
-    const { ended, code, output } = await runOnce(args, killed < kills ? longest * rng.uniform() : undefined);
+    const { ended, code, output } = await runOnce(args, killed < most ? longest * rng.uniform() : undefined);
     if (!ended) killed++;
     else if (code !== 0) throw new Error(`exit code ${code}: ${output}`);
     else return { killed, output };
