@@ -78,8 +78,8 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
       copySteps: 600,
       vqTraining: {
         ...defaultBase.vqTraining,
-        plain: { ...defaultBase.vqTraining.plain, learningRate: 8e-4, steps: 3000 },
-        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 5e-4, steps: 1500 },
+        plain: { ...defaultBase.vqTraining.plain, learningRate: 2e-3, steps: 6000 },
+        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 8e-4, steps: 2000 },
       },
       vqGrid: 3,
       lmTraining: { ...defaultBase.lmTraining, learningRate: 4e-3, steps: 3000 },
