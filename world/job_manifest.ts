@@ -11,6 +11,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { modelFolder } from "../weights/hub.ts";
 import { storedTypes } from "../weights/stored.ts";
 import { contentKey, modelKey } from "./answers.ts";
+import { folderSystem } from "./bench.ts";
 import { defaultAnnotate } from "./cdm.ts";
 import { uniqueNames } from "./frame_files.ts";
 import { type PairRecord, readRecords, type TripletRecord, writeText } from "./records.ts";
@@ -157,8 +158,10 @@ async function inputsOf(work: Work): Promise<Shard["inputs"]> {
 export async function shardId(work: Work, models: string, first: number, inputs: Shard["inputs"]): Promise<string> {
   const paths = inputs.flatMap((input) => {
     if ("video" in input) return [input.video];
-    const drawn = work.stage === "eval" ? Object.values(work.systems).map((folder) => join(folder, `${input.id}.png`)) : [];
-    return work.stage === "edit" ? [input.source] : [input.source, input.target, ...drawn.filter(existsSync)];
+    if (work.stage === "edit") return [input.source];
+    const systems = work.stage === "eval" ? Object.entries(work.systems) : [];
+    const drawn = systems.map(([name, folder]) => folderSystem(name, folder).pictureOf(input as TripletRecord));
+    return [input.source, input.target, ...drawn.filter((path) => path !== undefined)];
   });
   const hashes: string[] = [];
   for (const path of paths) hashes.push(await hashOf(path));
@@ -182,7 +185,7 @@ async function hashOf(path: string): Promise<string> {
 const listPath = (out: string) => join(out, "jobs.json");
 const shardPath = (out: string, id: string) => join(out, "shards", `${id}.jsonl`);
 
-/** Writes the list of shards to <out>/jobs.json; other work in the same folder is refused, the same work over changed inputs replaces it. */
+/** Writes the list of shards to <out>/jobs.json. A folder of another stage is refused; the same stage over other inputs or options replaces the list. */
 export async function writeManifest(out: string, manifest: Manifest): Promise<void> {
   const before = await readManifest(out).catch(() => undefined);
   if (before && before.work.stage !== manifest.work.stage)
