@@ -152,17 +152,14 @@ test("candidates share one prefix: eight cost less than three times one; steps a
   };
   await time(1);
   await time(8);
-  // predict hands the codes back, so that its end is the device's. Rounds go on, up to 15, while other work disturbs the median.
+  // predict hands the codes back, so that its end is the device's.
   const median = (list: number[]) => [...list].sort((a, b) => a - b)[list.length >> 1];
   const rounds: number[] = [];
-  for (let i = 0; i < 15 && (i < 5 || median(rounds) >= 3); i++) rounds.push((1 / (await time(1))) * (await time(8)));
+  for (let i = 0; i < 9; i++) rounds.push((1 / (await time(1))) * (await time(8)));
   console.log(
     `K = 8 over K = 1, interleaved, ${rounds.length} rounds: median ${median(rounds).toFixed(2)}, least ${Math.min(...rounds).toFixed(2)}`,
   );
-  assert.ok(
-    Math.min(median(rounds), median(rounds.slice(-5))) < 3,
-    `eight candidates took ${median(rounds).toFixed(2)} times as long as one`,
-  );
+  assert.ok(median(rounds) < 3, `eight candidates took ${median(rounds).toFixed(2)} times as long as one`);
   const how = { candidates: 3, temperature: 0.7, seed: 5, batch: 1 };
   const [one, two] = [records[0], records[1]];
   const chain = await predictChain(device, model, model, codes, one.source, [one.action, two.action], how);

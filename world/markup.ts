@@ -2,12 +2,32 @@
 // in which all text it was given is escaped.
 
 import type { Rate } from "./report.ts";
+import { style } from "./report_style.ts";
 
 /** Text as HTML or attribute content; control characters that HTML forbids become the replacement character. */
 export function escapeHtml(text: unknown): string {
   return String(text)
     .replace(/[^\t\n\r\u0020-\u007e\u00a0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\u{10000}-\u{1fffd}]/gu, "\ufffd")
     .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+/** A whole document that loads nothing: `title` is plain text, `main` markup. */
+export function documentHtml(title: string, main: string): string {
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${style}</style>
+</head>
+<body>
+<main>
+${main}
+</main>
+</body>
+</html>
+`;
 }
 
 const known = (value: number | undefined): value is number => typeof value === "number" && Number.isFinite(value);

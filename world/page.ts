@@ -1,8 +1,7 @@
 // The frame that every stage's report shares: one HTML file with a title, sections, pictures as data URLs and, last, how it was made; nothing outside is loaded.
 import type { Picture } from "../tokenizer/pixels.ts";
 import { thumbnail } from "./contact_sheet.ts";
-import { escapeHtml, section, table } from "./markup.ts";
-import { style } from "./report_style.ts";
+import { documentHtml, escapeHtml, section, table } from "./markup.ts";
 import { pngDataUrl } from "./sheets.ts";
 
 /** Where a run came from, shown at the end: name and value (command, seed, device, versions). */
@@ -15,22 +14,9 @@ export function pageHtml(title: string, lead: string, sections: readonly string[
     [{ title: "what" }, { title: "value" }],
     Object.entries(origin).map(([name, value]) => [escapeHtml(name), `<code>${escapeHtml(value)}</code>`]),
   );
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body><main>
-<h1>${escapeHtml(title)}</h1>
-${lead ? `<p class="answer">${escapeHtml(lead)}</p>` : ""}
-${sections.filter(Boolean).join("\n")}
-${section("Run", "", facts)}
-</main></body>
-</html>
-`;
+  const opening = `<h1>${escapeHtml(title)}</h1>`;
+  const answer = lead ? `<p class="answer">${escapeHtml(lead)}</p>` : "";
+  return documentHtml(title, [opening, answer, ...sections, section("Run", "", facts)].filter(Boolean).join("\n"));
 }
 
 /** A picture of a row: made small where it is large; `note` stands below its name. `chosen` frames it. */

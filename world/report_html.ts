@@ -2,36 +2,24 @@
 // It needs no script and loads nothing, so it can be mailed, archived and read offline.
 
 import { lineChart, thinned } from "./charts.ts";
-import { axisEnd, bar, type Column, escapeHtml, figure, interval, percent, rateText, section, table } from "./markup.ts";
+import { axisEnd, bar, type Column, documentHtml, escapeHtml, figure, interval, percent, rateText, section, table } from "./markup.ts";
 import { probed, type Rate, type Rates, type Report, type System, systems } from "./report.ts";
 import { exampleSection } from "./report_examples.ts";
 import { runSections } from "./report_run.ts";
-import { style } from "./report_style.ts";
 import { answer, directionNames, negativeNames, probedNames, runName, spoken, systemNames } from "./report_words.ts";
 
 /** The whole page. Parts that the report lacks are left out; all text in the report is escaped. */
 export function reportHtml(report: Report): string {
   const title = `worldline ${report.preset} run, seed ${report.seed}`;
-  return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<h1>Can a model that names changes teach a model that draws them?</h1>
+  return documentHtml(
+    title,
+    `<h1>Can a model that names changes teach a model that draws them?</h1>
 <p class="note">${escapeHtml(title)}, version ${escapeHtml(report.worldline)}</p>
 <p class="answer">${escapeHtml(answer(report))}</p>
 ${keyFigures(report)}
 ${terms}
-${[...resultSections(report), ...runSections(report)].filter(Boolean).join("\n")}
-</main>
-</body>
-</html>
-`;
+${[...resultSections(report), ...runSections(report)].filter(Boolean).join("\n")}`,
+  );
 }
 
 const terms = `<dl class="terms">
