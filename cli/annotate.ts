@@ -4,11 +4,9 @@ import { checkWritable } from "../weights/file_source.ts";
 import { AnswerStore, modelKey } from "../world/answers.ts";
 import { type Answer, annotate, defaultAnnotate } from "../world/cdm.ts";
 import { scoreHistogram } from "../world/filter.ts";
-import type { Shot } from "../world/page.ts";
-import { readPicture } from "../world/pictures.ts";
-import { type AnnotatedRecord, type PairRecord, readRecords, writeRecords, writeText } from "../world/records.ts";
+import { type PairRecord, readRecords, writeRecords, writeText } from "../world/records.ts";
 import { annotateHtml } from "../world/stage_reports.ts";
-import { encodeAll, open, reportPath, type StorageFlags, withCache, withStorage } from "./shared.ts";
+import { encodeAll, open, reportPath, type StorageFlags, shownPairs, withCache, withStorage } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
 import { originOf } from "./versions.ts";
 
@@ -68,33 +66,14 @@ export function register(program: Command): void {
     say(
       `${f.out}: ${out.length} pairs, ${asked} asked now at ${(asked / seconds).toFixed(1)} pairs a second (model's plans included), ${tokens} tokens in all`,
     );
-    const facts = {
-      pairs: `${out.length}, ${asked} of them asked in this run, the others before`,
+    const numbers = {
+      "dynamics model": f.cdm,
+      pairs: `${out.length}, ${asked === out.length ? "all asked" : `${asked} of them asked`} in this run`,
       throughput: asked ? `${(asked / seconds).toFixed(2)} pairs a second with the model's plans, batches of ${batch}` : "-",
       tokens: `${tokens}, ${(tokens / Math.max(1, out.length)).toFixed(1)} an answer`,
       sampling: f.temperature ? `temperature ${f.temperature}` : "the likeliest words",
     };
     const origin = originOf(s.device, f.temperature ? f.seed : "none: greedy");
-    await writeText(page, annotateHtml(out, scoreHistogram(out, []), facts, await shownPairs(out), origin));
+    await writeText(page, annotateHtml(out, scoreHistogram(out, []), numbers, await shownPairs(out, 12), origin));
   });
-}
-
-/** Up to twelve pairs from the surest answer to the least sure, with their pictures. */
-async function shownPairs(out: readonly AnnotatedRecord[]): Promise<{ heading: string; list: Shot[] }[]> {
-  const sorted = [...out].sort((a, b) => b.mean_logprob - a.mean_logprob);
-  const most = Math.min(12, sorted.length);
-  const chosen = Array.from({ length: most }, (_, i) => sorted[most > 1 ? Math.round((i * (sorted.length - 1)) / (most - 1)) : 0]);
-  return Promise.all(
-    chosen.map(async (r) => ({
-      heading: r.action,
-      list: [
-        { name: "before", picture: await readPicture(r.source), note: r.id },
-        {
-          name: "after",
-          picture: await readPicture(r.target),
-          note: `mean log p ${r.mean_logprob.toFixed(2)}, sum ${r.logprob.toFixed(2)}`,
-        },
-      ],
-    })),
-  );
 }

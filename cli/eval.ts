@@ -2,36 +2,27 @@
 import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import type { Command } from "commander";
+import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { type Picture, resizePicture } from "../tokenizer/pixels.ts";
 import { UnreachableError } from "../weights/download.ts";
 import type { FileChoice } from "../weights/hub.ts";
 import { corpusBleu, measureActions } from "../world/action_bench.ts";
 import { readAurora } from "../world/aurora.ts";
-import {
-  type BenchSystem,
-  copySystem,
-  folderSystem,
-  measureSystems,
-  type PictureMetric,
-  pixelMetrics,
-  type Sample,
-} from "../world/bench.ts";
-import { benchHtml, comparisonRow, type ExampleRow, metricNames, paperRows } from "../world/bench_report.ts";
+import { type BenchSystem, copySystem, folderSystem, measureSystems, type Sample } from "../world/bench.ts";
+import { benchHtml, comparisonRow, metricNames, paperRows } from "../world/bench_report.ts";
 import { aligned, type Results, rowsOfMetric, summarise, valuesOf } from "../world/bench_results.ts";
 import { defaultJudge, Judge, judgeCost } from "../world/judge.ts";
-import { tokenAgreement } from "../world/metrics/index.ts";
-import { AbsentError } from "../world/metrics/onnx.ts";
+import { AbsentError, onnxRuntime } from "../world/metrics/onnx.ts";
 import { openBertScore } from "../world/metrics/onnx_bert.ts";
 import { clipFiles, modelFiles, openClip, openDino } from "../world/metrics/onnx_pictures.ts";
-import { clipMetrics, dinoMetric } from "../world/onnx_metrics.ts";
+import { pictureMetrics } from "../world/model_metrics.ts";
+import type { Shot, ShotRow } from "../world/page.ts";
 import { readPicture } from "../world/pictures.ts";
 import { type AnnotatedRecord, readRecords, type TripletRecord, writeText } from "../world/records.ts";
-import { pngDataUrl } from "../world/sheets.ts";
 import { countsLine } from "./aurora.ts";
 import { folderOf, open } from "./shared.ts";
 import { count, interruption, number, progress, say } from "./terminal.ts";
-import { commandLine, versions } from "./versions.ts";
+import { originOf } from "./versions.ts";
 
 interface Flags {
   data: string;
@@ -103,12 +94,8 @@ async function run(f: Flags): Promise<void> {
   const skipped: Record<string, string> = {};
   const clip = await present(f.clip, "--clip", clipFiles, openClip, ["clip_i", "clip_t"], skipped);
   const dino = await present(f.dino, "--dino", modelFiles, openDino, ["dino"], skipped);
-  const metrics: PictureMetric[] = [
-    ...pixelMetrics,
-    ...(f.model ? [await tokenMetric(f.model)] : []),
-    ...(clip ? clipMetrics(clip) : []),
-    ...(dino ? [dinoMetric(dino)] : []),
-  ];
+  const tokens = f.model ? await open(f.model) : undefined;
+  const metrics = await pictureMetrics({ tokens: tokens?.model, clip, dino });
   const judge = judgeOf(f, records.length * systems.length);
   const samples = await measureSystems(records, systems, f.out, {
     metrics,
@@ -126,7 +113,7 @@ async function run(f: Flags): Promise<void> {
     const { requests, cached, inputTokens, outputTokens } = judge.judge.used;
     say(`judge: ${requests} requests, ${cached} answers kept from before, ${inputTokens} tokens in, ${outputTokens} out`);
   }
-  await report(f, results, samples, await examplesOf(records, systems, samples), { skipped });
+  await report(f, results, samples, await examplesOf(records, systems, samples), { skipped, device: tokens?.device });
 }
 
 async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise<void> {
@@ -155,7 +142,7 @@ async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise
   );
   await writeText(join(f.out, "samples.jsonl"), samples.map((s) => `${JSON.stringify(s)}\n`).join(""));
   const corpus = Object.fromEntries(systems.map(({ name }) => [name, corpusBleu(samples.filter((s) => s.system === name))]));
-  await report(f, results, samples, [], { corpus, skipped });
+  await report(f, results, samples, await saidExamples(records, systems), { corpus, skipped });
   for (const [name, orders] of Object.entries(corpus)) say(`corpus BLEU-1 to 4 of ${name}: ${orders.map((v) => v.toFixed(3)).join(", ")}`);
   say("paper (Table 1, order of BLEU not stated): Chameleon zero-shot 0.00, Chameleon IDM 0.20, Liquid IDM 0.21");
 }
@@ -204,20 +191,6 @@ export function named(text: string, flag: string): [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-async function tokenMetric(folder: string): Promise<PictureMetric> {
-  const { model } = await open(folder);
-  const codes = async (picture: Picture) => (await model.pictures.encode([picture]))[0].codes;
-  const known = new Map<string, Promise<Uint32Array>>();
-  return {
-    name: "tokens",
-    of: async (prediction, target, record) => {
-      const wanted = known.get(record.target) ?? codes(target);
-      known.set(record.target, wanted);
-      return tokenAgreement(await codes(prediction), await wanted);
-    },
-  };
-}
-
 function judgeOf(f: Flags, edits: number): { judge: Judge; name: string } | undefined {
   if (!f.judge) return undefined;
   if (!f.judgeModel) throw new WorldlineError("--judge needs --judge-model, the name of the model to ask");
@@ -231,49 +204,61 @@ function judgeOf(f: Flags, edits: number): { judge: Judge; name: string } | unde
   return { judge: new Judge({ ...options, cache: f.judgeCache ?? join(f.out, "judge") }), name: f.judgeModel };
 }
 
-/** Two records of each part with every system's picture. */
+/** The first two records of each part. */
+const firstOfParts = (records: readonly TripletRecord[]) =>
+  [...new Set(records.map((r) => r.family))].flatMap((family) => records.filter((r) => r.family === family).slice(0, 2));
+
+const shot = async (name: string, path: string, note?: string): Promise<Shot> => ({ name, picture: await readPicture(path), note });
+
+/** Records with every system's picture and what was measured on it; the source stands for the copy baseline. */
 async function examplesOf(
   records: readonly TripletRecord[],
   systems: readonly BenchSystem[],
   samples: readonly Sample[],
-): Promise<ExampleRow[]> {
-  const chosen = [...new Set(records.map((r) => r.family))].flatMap((family) => records.filter((r) => r.family === family).slice(0, 2));
-  const url = async (path: string) => pngDataUrl(small(await readPicture(path)));
-  return Promise.all(
-    chosen.map(async (record) => {
-      const drawn = systems.slice(1).flatMap((system) => {
-        const path = system.pictureOf(record);
-        return path ? [{ name: system.name, path }] : [];
-      });
-      const shown = [{ name: "source", path: record.source }, { name: "target", path: record.target }, ...drawn];
-      const note = (name: string) => {
-        const sample = samples.find((s) => s.id === record.id && s.system === (name === "source" ? "copy" : name));
-        return sample
-          ? Object.entries(valuesOf(sample))
-              .slice(0, 4)
-              .map(([metric, v]) => `${metric} ${v.toFixed(metric === "psnr" ? 1 : 2)}`)
-              .join(", ")
-          : "";
-      };
-      const pictures = await Promise.all(shown.map(async ({ name, path }) => ({ name, url: await url(path), note: note(name) })));
-      return { title: `${record.id}: ${record.action}`, pictures };
-    }),
-  );
+): Promise<ShotRow[]> {
+  const note = (id: string, system: string) => {
+    const sample = samples.find((s) => s.id === id && s.system === system);
+    const values = Object.entries(sample ? valuesOf(sample) : {}).slice(0, 4);
+    return values.map(([metric, v]) => `${metric} ${v.toFixed(metric === "psnr" ? 1 : 2)}`).join(", ");
+  };
+  const rows = firstOfParts(records).map(async (record) => {
+    const list = [await shot("source (copy)", record.source, note(record.id, "copy")), await shot("target", record.target)];
+    for (const system of systems.slice(1)) {
+      const path = system.pictureOf(record);
+      if (path) list.push(await shot(system.name, path, note(record.id, system.name)));
+    }
+    return { heading: `${record.id}: ${record.action}`, list };
+  });
+  return Promise.all(rows);
 }
 
-function small(picture: Picture): Picture {
-  const scale = 192 / Math.max(picture.width, picture.height);
-  return scale >= 1 ? picture : resizePicture(picture, Math.round(picture.width * scale), Math.round(picture.height * scale));
+/** Records with what every system said of them; without pictures where these are not there, as actions are measured without. */
+async function saidExamples(
+  records: readonly TripletRecord[],
+  systems: readonly { readonly name: string; readonly said: ReadonlyMap<string, string> }[],
+): Promise<ShotRow[]> {
+  const rows = firstOfParts(records).map(async (record) => ({
+    heading: `${record.id}: ${record.action}`,
+    note: systems.map(({ name, said }) => `${name} says: ${said.get(record.id) ?? "nothing"}`).join("; "),
+    list: [await shot("source", record.source), await shot("target", record.target)],
+  }));
+  return Promise.all(rows).catch((error: unknown) => {
+    if (!(error instanceof WorldlineError)) throw error;
+    say(`note: the page has no examples: ${error.message}`);
+    return [];
+  });
 }
 
 async function report(
   f: Flags,
   results: Results,
   samples: readonly Sample[],
-  examples: readonly ExampleRow[],
-  { corpus, skipped }: { readonly corpus?: object; readonly skipped: Readonly<Record<string, string>> },
+  examples: readonly ShotRow[],
+  { corpus, skipped, device }: { readonly corpus?: object; readonly skipped: Readonly<Record<string, string>>; readonly device?: Device },
 ): Promise<void> {
-  const origin = { command: commandLine(), data: f.data, judge: f.judgeModel ?? "none", ...versions() };
+  const byOnnx = ["clip_i", "dino", "bert_score"].some((metric) => results.metrics.includes(metric));
+  const onnx: Record<string, string> = byOnnx ? { onnx: `${(await onnxRuntime()).name} on the processor` } : {};
+  const origin = { ...originOf(device), data: f.data, judge: f.judgeModel ?? "none", ...onnx };
   await writeText(
     join(f.out, "results.json"),
     `${JSON.stringify({ ...results, skipped, ...(corpus && { corpus_bleu: corpus }), origin }, null, 1)}\n`,

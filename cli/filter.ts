@@ -5,7 +5,7 @@ import { checkWritable } from "../weights/file_source.ts";
 import { type FilterOptions, filterRecords, histogramLines, scoreHistogram } from "../world/filter.ts";
 import { type AnnotatedRecord, readRecords, writeRecords, writeText } from "../world/records.ts";
 import { filterHtml } from "../world/stage_reports.ts";
-import { reportPath } from "./shared.ts";
+import { reportPath, shownPairs } from "./shared.ts";
 import { count, number, say } from "./terminal.ts";
 import { originOf } from "./versions.ts";
 
@@ -54,13 +54,25 @@ async function run(f: Flags): Promise<void> {
     const numbers = classes.map(([, , n]) => n);
     say(`${classes.length} classes; kept of each: ${Math.min(...numbers)} to ${Math.max(...numbers)}`);
   }
-  const facts = {
+  const numbers = {
     pairs: `${records.length}, ${kept.length} kept`,
     "mean log-probability": `${mean(records)} before, ${mean(kept)} after`,
     "what was asked": `${f.topK === undefined ? (keep === undefined ? "no number" : `share ${keep}`) : `${f.topK} pairs`}, ${f.threshold === undefined ? "no threshold" : `at least ${f.threshold}`}, ${options.classOf ? "classes in turn" : "no classes"}`,
   };
-  await writeText(page, filterHtml(scores, f.by === "sum" ? "Summed" : "Mean", facts, classes, originOf()));
+  const inside = new Set(kept);
+  const left = records.filter((r) => !inside.has(r));
+  const shown = await pairsOf(kept, left).catch((error: unknown) => {
+    if (!(error instanceof WorldlineError)) throw error;
+    say(`note: the page has no pictures: ${error.message}`);
+    return { kept: [], left: [] };
+  });
+  await writeText(page, filterHtml(scores, f.by === "sum" ? "Summed" : "Mean", numbers, classes, shown, originOf()));
 }
+
+const pairsOf = async (kept: readonly AnnotatedRecord[], left: readonly AnnotatedRecord[]) => ({
+  kept: await shownPairs(kept, 6),
+  left: await shownPairs(left, 6),
+});
 
 function classReader(flag: Flags["byClass"], file: string): FilterOptions["classOf"] {
   if (flag === undefined) return undefined;

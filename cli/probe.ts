@@ -2,9 +2,9 @@
 import { type Command, Option } from "commander";
 import { checkWritable } from "../weights/file_source.ts";
 import { basicNegatives, type Direction, negatives, probe } from "../world/probe.ts";
-import { preferenceLines, preferences, probeHtml } from "../world/probe_report.ts";
+import { preferenceLines, preferences, probeHtml, probeRows } from "../world/probe_report.ts";
 import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
-import { encodeAll, open, type StorageFlags, withCache, withStorage } from "./shared.ts";
+import { encodeAll, open, reportPath, type StorageFlags, withCache, withStorage } from "./shared.ts";
 import { count, interruption, progress, say } from "./terminal.ts";
 import { originOf } from "./versions.ts";
 
@@ -34,12 +34,13 @@ export function register(program: Command): void {
     )
     .option("--batch <n>", "sequences at a time", count(1, 4096), 64)
     .option("--out <file>", "write every comparison as JSON lines")
-    .option("--report <file>", "write shares, intervals and a plot for every kind as one HTML file");
+    .option("--report <file>", "where the page with shares, intervals, a plot for every kind and examples goes (default: <out>.html)");
   withStorage(withCache(command)).action(run);
 }
 
 async function run(f: Flags): Promise<void> {
-  for (const path of [f.out, f.report]) if (path) await checkWritable(path);
+  const page = f.report ?? (f.out && reportPath(f.out));
+  for (const path of [f.out, page]) if (path) await checkWritable(path);
   const records = await readRecords<TripletRecord>(f.data, ["action"]);
   const s = await open(f.model, f.cache, f);
   const signal = interruption();
@@ -53,7 +54,7 @@ async function run(f: Flags): Promise<void> {
     onProgress: progress("scoring"),
   });
   if (f.out) await writeText(f.out, items.map((i) => JSON.stringify(i)).join("\n") + "\n");
-  const origin = { ...originOf(s.device), records: String(records.length) };
-  if (f.report) await writeText(f.report, probeHtml(`Preferences of ${f.model}`, items, origin));
+  const title = `Preferences of ${f.model}`;
+  if (page) await writeText(page, probeHtml(title, items, await probeRows(records, items, 3), originOf(s.device)));
   for (const line of preferenceLines(preferences(items))) say(line);
 }

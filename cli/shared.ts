@@ -6,7 +6,11 @@ import { openDevice } from "../engine/node.ts";
 import { type FileChoice, modelFolder } from "../weights/hub.ts";
 import { defaultGroupSize, type StoredType, storedTypes } from "../weights/stored.ts";
 import { CodeStore } from "../world/codes.ts";
+import { figure } from "../world/markup.ts";
 import { type LoadOptions, loadModel, type Model } from "../world/model.ts";
+import type { ShotRow } from "../world/page.ts";
+import { readPicture } from "../world/pictures.ts";
+import type { AnnotatedRecord } from "../world/records.ts";
 import { count, progress, say, status } from "./terminal.ts";
 
 /** Adds the flags of commands that encode pictures. */
@@ -88,6 +92,26 @@ export async function open(name: string, cache?: string, storage: StorageFlags =
 export async function encodeAll(s: Session, records: readonly { source: string; target?: string }[], signal?: AbortSignal): Promise<void> {
   const paths = records.flatMap((r) => (r.target === undefined ? [r.source] : [r.source, r.target]));
   await s.codes.add(paths, { onProgress: progress("encoding pictures"), signal });
+}
+
+/** Up to `most` annotated pairs, evenly from the likeliest to the least likely, with their pictures and scores. */
+export async function shownPairs(records: readonly AnnotatedRecord[], most: number): Promise<ShotRow[]> {
+  const sorted = [...records].sort((a, b) => b.mean_logprob - a.mean_logprob);
+  const n = Math.min(most, sorted.length);
+  const chosen = Array.from({ length: n }, (_, i) => sorted[n > 1 ? Math.round((i * (sorted.length - 1)) / (n - 1)) : 0]);
+  return Promise.all(
+    chosen.map(async (r) => ({
+      heading: r.action,
+      list: [
+        { name: "before", picture: await readPicture(r.source), note: r.id },
+        {
+          name: "after",
+          picture: await readPicture(r.target),
+          note: `mean log p ${figure(r.mean_logprob, 2)}, sum ${figure(r.logprob, 2)}`,
+        },
+      ],
+    })),
+  );
 }
 
 /** Where `pretrain` writes a preset's base unless told otherwise, and where `demo` looks when none is shipped. */

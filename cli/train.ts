@@ -14,9 +14,12 @@ import type { PartialConfig, TrainConfig } from "../train/options.ts";
 import type { LoraConfig } from "../weights/adapter.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { CodeStore } from "../world/codes.ts";
+import type { GridRow } from "../world/held_out.ts";
+import type { ShotRow } from "../world/page.ts";
+import { readPicture } from "../world/pictures.ts";
 import { writeText } from "../world/records.ts";
 import { trainHtml } from "../world/stage_reports.ts";
-import { type RoleOptions, trainRole } from "../world/train_role.ts";
+import { type RoleOptions, type RoleResult, trainRole } from "../world/train_role.ts";
 import { describePart, readTripletFiles, type TripletFile } from "../world/triplet_files.ts";
 import { folderOf } from "./shared.ts";
 import { duration, Interrupted, interruption, progress, say, status } from "./terminal.ts";
@@ -50,11 +53,18 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
   const device = await openDevice();
   const ceiling = await matmulCeiling(device, 4);
   const cache = c.cache ?? join(c.output_dir, "codes.bin");
+  let grid: Grid | undefined;
   const result = await trainRole(device, (model) => CodeStore.open(device, model, cache), {
     ...roleOptions(c),
     base,
     data: parts,
-    heldOut: { records: held, pictures: c.eval_pictures },
+    heldOut: {
+      records: held,
+      pictures: c.eval_pictures,
+      onGrid: (step, rows) => {
+        grid = { step, rows };
+      },
+    },
     signal,
     onEncode: progress("encoding pictures"),
     onStart: async ({ examples, options, resumed }) => {
@@ -68,22 +78,68 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
   });
   if (!result) throw new Interrupted();
   const last = result.log[result.log.length - 1];
-  const facts = {
-    examples: `${result.examples} an epoch`,
-    steps: `${result.steps}, ${result.skipped} passed over`,
-    "last loss": last ? last.loss.toFixed(4) : "-",
-    throughput: result.seconds
-      ? `${result.tokensPerSecond.toFixed(0)} tokens/s, ${result.gflopPerSecond.toFixed(1)} of ${ceiling.toFixed(0)} GFLOP/s, ${duration(result.seconds)}`
-      : "finished before",
-  };
-  const page = trainHtml(`Training of ${c.role}`, result.log, result.evaluations, facts, printConfig(c, preset), originOf(device, c.seed));
-  await writeText(join(c.output_dir, "report.html"), page);
+  // A run that was finished before has its page, which says how fast it was and shows pictures.
+  const page = join(c.output_dir, "report.html");
+  if (result.seconds || !existsSync(page)) {
+    const shown = grid && { step: grid.step, rows: await shownRows(grid.rows) };
+    const options = printConfig(c, preset);
+    const words = {
+      title: `Training of ${roleNames[c.role]}`,
+      lead: leadOf(c, result),
+      numbers: numbersOf(result, ceiling),
+      shown,
+      options,
+    };
+    await writeText(page, trainHtml(words, result.log, result.evaluations, originOf(device, c.seed)));
+  }
   say(
     `${c.output_dir}: ${last?.step ?? 0} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${
       result.seconds
         ? `${duration(result.seconds)}, ${result.tokensPerSecond.toFixed(0)} tokens/s, waited ${(100 * result.waitingShare).toFixed(1)}% for batches, JavaScript busy ${(100 * result.hostShare).toFixed(1)}%`
         : "finished before"
     }`,
+  );
+}
+
+interface Grid {
+  readonly step: number;
+  readonly rows: readonly GridRow[];
+}
+
+const roleNames = { cdm: "a dynamics model (cdm)", cft: "a world model (cft)", cwm: "a world model with recognition weights (cwm)" };
+
+function leadOf(c: TrainConfig, { log, evaluations, examples, steps }: RoleResult): string {
+  const [last, held] = [log[log.length - 1], evaluations[evaluations.length - 1]];
+  const words = [`${c.model_name_or_path} after ${last?.step ?? steps} steps on ${examples} examples an epoch`];
+  if (last) words.push(`loss ${last.loss.toFixed(4)}`);
+  if (held) words.push(`held out ${held.eval_loss.toFixed(4)} with ${(100 * held.eval_accuracy).toFixed(1)}% of the tokens right`);
+  return `${words.join(", ")}.`;
+}
+
+function numbersOf(r: RoleResult, ceiling: number): Record<string, string> {
+  return {
+    steps: `${r.log[r.log.length - 1]?.step ?? r.steps}, ${r.steps} of them in this run, ${r.skipped} passed over`,
+    throughput: r.seconds
+      ? `${r.tokensPerSecond.toFixed(0)} tokens/s, ${r.gflopPerSecond.toFixed(1)} of ${ceiling.toFixed(0)} GFLOP/s, ${duration(r.seconds)} with evaluations`
+      : "finished before",
+    host: r.seconds ? `JavaScript busy ${(100 * r.hostShare).toFixed(1)}%, waiting for batches ${(100 * r.waitingShare).toFixed(1)}%` : "-",
+  };
+}
+
+/** Held-out triplets as they were given and as the model sees them, with what it drew or said. */
+function shownRows(rows: readonly GridRow[]): Promise<ShotRow[]> {
+  return Promise.all(
+    rows.map(async ({ record, source, target, drawn, said }) => ({
+      heading: record.action,
+      note: said === undefined ? undefined : `the model says: ${said}`,
+      list: [
+        { name: "source", picture: await readPicture(record.source), note: record.id },
+        { name: "target", picture: await readPicture(record.target) },
+        { name: "source, from its codes", picture: source },
+        { name: "target, from its codes", picture: target },
+        ...(drawn ? [{ name: "drawn by the model", picture: drawn, chosen: true }] : []),
+      ],
+    })),
   );
 }
 

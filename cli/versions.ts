@@ -17,7 +17,7 @@ export function commandLine(words: readonly string[] = process.argv.slice(2)): s
   return ["worldline", ...quoted].join(" ");
 }
 
-/** A report's last table: command, seed (a dash where nothing is random), device (none where only the processor worked) and versions. */
-export function originOf(device?: Device, seed: number | string = "-"): Record<string, string> {
-  return { command: commandLine(), seed: String(seed), device: device?.describe() ?? "none: no model or shader was run", ...versions() };
+/** A report's last table: command, seed (none where nothing is random), device (the processor where no other worked) and versions. */
+export function originOf(device?: Device, seed: number | string = "none: nothing is random"): Record<string, string> {
+  return { command: commandLine(), seed: String(seed), device: device?.describe() ?? "none: the processor alone worked", ...versions() };
 }

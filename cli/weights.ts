@@ -8,7 +8,7 @@ import { loadModel } from "../world/model.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
 import { featureDistances, type Normalisation, normalisations, recognitionWeights } from "../world/recognition.ts";
 import { writeText } from "../world/records.ts";
-import { heatMap } from "../world/sheets.ts";
+import { enlarged, heatMap } from "../world/sheets.ts";
 import { shippedBase } from "../world/tabletop/presets.ts";
 import { number, say } from "./terminal.ts";
 
@@ -49,7 +49,9 @@ async function run(source: string, target: string, f: Flags): Promise<void> {
   const distances = featureDistances(before.features, after.features, model.vqgan.config.embedDim);
   const { normalisation, epsilon, floor, exponent } = f;
   const weights = recognitionWeights(distances, { normalisation, epsilon, floor, exponent });
-  await writePng(f.out, heatMap(weights, [after.rows, after.columns], preparePicture(pictures[1], model.pixels)));
+  // At the model's size, which may be 48 pixels a side, nothing could be made out.
+  const map = heatMap(weights, [after.rows, after.columns], preparePicture(pictures[1], model.pixels));
+  await writePng(f.out, enlarged(map, Math.max(1, Math.ceil(256 / map.width))));
   const { rows, columns } = after;
   if (f.values)
     await writeText(f.values, JSON.stringify({ source, target, rows, columns, distances: [...distances], weights: [...weights] }));

@@ -22,7 +22,7 @@ node -e '
 ' "$out/all.jsonl" "$out/train.jsonl" "$out/test.jsonl"
 
 # 2. A dynamics model from the triplets; it labels the videos' pairs, and the likelier half is kept.
-train() { worldline train "$@" --max-steps "$steps" --per-device-train-batch-size 8 --learning-rate 0.002; }
+train() { worldline train "$@" --eval-data "$out/test.jsonl" --max-steps "$steps" --per-device-train-batch-size 8 --learning-rate 0.002 --logging-steps 5; }
 train cdm --model "$model" --data "$out/train.jsonl" --out "$out/cdm"
 worldline annotate --cdm "$out/cdm" --pairs "$out/clips/pairs.jsonl" --out "$out/annotated.jsonl" --max-tokens 48
 worldline filter --in "$out/annotated.jsonl" --out "$out/kept.jsonl" --keep 0.5
@@ -44,6 +44,6 @@ judge=()
 worldline eval --data "$out/test.jsonl" --system cft="$out/pictures/cft" --system cwm="$out/pictures/cwm" --model "$model" --out "$out/eval" "${judge[@]}"
 worldline annotate --cdm "$out/cdm" --pairs "$out/test.jsonl" --out "$out/said.jsonl" --max-tokens 48
 worldline eval --data "$out/test.jsonl" --actions cdm="$out/said.jsonl" --out "$out/eval_actions"
-worldline probe --model "$out/cdm" --data "$out/test.jsonl" --direction action --out "$out/probe.jsonl" --report "$out/probe.html"
+worldline probe --model "$out/cdm" --data "$out/test.jsonl" --direction action --out "$out/probe.jsonl"
 worldline study --data "$out/test.jsonl" --system cft="$out/pictures/cft" --system cwm="$out/pictures/cwm" --per-subset 2 --out "$out/study.html"
 echo "done: $out" >&2

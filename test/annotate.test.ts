@@ -13,7 +13,7 @@ import { CodeStore } from "../world/codes.ts";
 import { loadModel } from "../world/model.ts";
 import { predict, predictChain } from "../world/predictions.ts";
 import { anotherObject, changedPicture, manipulations, negatives, oppositeAction, probe } from "../world/probe.ts";
-import { preferenceLines, preferences, probeHtml } from "../world/probe_report.ts";
+import { preferenceLines, preferences, probeHtml, probeRows } from "../world/probe_report.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { writeTriplets } from "../world/tabletop/dataset.ts";
 import { defaultWorld } from "../world/tabletop/index.ts";
@@ -140,7 +140,14 @@ test("the probe scores every kind in both directions by mean and by sum; numbers
     preferenceLines(list)[0],
     /^image\.inverted +real preferred 66\.7% \(20\.8 to 93\.9\) +by the sum +33\.3% +correlation +0\.50 +n = 3$/,
   );
-  const page = probeHtml("<p>", items, { command: "worldline probe" });
+  const rows = await probeRows(records, items, 2);
+  assert.is(rows.length, 2);
+  const shown = rows[0].list.map((s) => s.name);
+  assert.equal([shown.slice(0, 2), shown.filter((name) => name === "target_mirrored").length], [["source", "target"], 1]);
+  const copied = items.find((i) => i.id === records[0].id && i.kind === "image.target_copy")!;
+  const difference = `${copied.manipulated < copied.real ? "\u2212" : "+"}${Math.abs(copied.manipulated - copied.real).toFixed(2)}`;
+  assert.ok(rows[0].list.find((s) => s.name === "target_copy")!.note!.includes(`image ${difference}`));
+  const page = probeHtml("<p>", items, rows, { command: "worldline probe" });
   assert.ok(page.includes("&#60;p&#62;") && page.split("<svg").length > kinds.size && !/https?:\/\//.test(page));
 });
 

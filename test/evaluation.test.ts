@@ -98,10 +98,13 @@ test("tables: means by part, the copy baseline, paired differences over common r
   assert.equal([test_.first, test_.second, test_.difference.n], ["copy", "ours", 11]);
   assert.ok(Math.abs(test_.difference.mean - ((4 * 61) / 11 - 2) / 255) < 1e-12 && test_.p < 0.01);
   assert.match(aligned(["L1", "light", "dark", "all"], rowsOfMetric(results, "l1", paperRows("l1")))[1], /^copy +0\.039 ± 0\.012/);
-  const html = benchHtml("t", results, [{ title: "<b>", pictures: [{ name: "n", url: "data:,", note: "" }] }], {
+  const grey = { width: 1, height: 1, data: new Uint8Array(3) };
+  const html = benchHtml("t", results, [{ heading: "<b>", list: [{ name: "n", picture: grey }] }], {
     command: "worldline eval",
   });
-  assert.ok(html.includes("&#60;b&#62;") && !/https?:\/\//.test(html) && html.includes("ours"));
+  assert.ok(
+    html.includes("&#60;b&#62;") && !/https?:\/\//.test(html) && html.includes("12 records, pictures of copy, ours; ours lacks 1."),
+  );
   const again = await measureSystems(records, systems, out, {
     metrics: [{ ...pixelMetrics[0], of: () => Number.NaN }, ...pixelMetrics.slice(1)],
   });

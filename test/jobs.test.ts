@@ -11,7 +11,7 @@ import { openDevice } from "../engine/node.ts";
 import { writeFileAtomic } from "../weights/file_source.ts";
 import { copySystem, folderSystem, measureSystems, pixelMetrics } from "../world/bench.ts";
 import { CodeStore } from "../world/codes.ts";
-import { cut, joinShards, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
+import { cut, finals, joinShards, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
 import { ShardRunner } from "../world/job_stages.ts";
 import { loadModel } from "../world/model.ts";
 import { predict, readPredictions } from "../world/predictions.ts";
@@ -113,6 +113,35 @@ test("drawings in shards are those of the whole list; evaluation in shards are i
   await measureSystems(records, [copySystem, folderSystem("ours", pictures)], straight, { metrics: pixelMetrics });
   assert.is(readFileSync(join(measured, "samples.jsonl"), "utf8"), readFileSync(join(straight, "samples.jsonl"), "utf8"));
   assert.not.ok(existsSync(join(measured, "partial")));
+});
+
+test("a shard that was interrupted goes on with the batches that are left, and its file is that of an undisturbed one", async () => {
+  for (const [stage, batch] of [
+    ["annotate", 64],
+    ["edit", 16],
+  ] as const) {
+    const count = batch + 8;
+    const place = join(folder, `halves-${stage}`);
+    const toml = await writeWork(place, stage, count, count);
+    const whole = await alone(toml, `whole-${stage}`);
+    const out = join(folder, `half-${stage}`);
+    await writeManifest(out, await cut(await readWork(toml)));
+    const manifest = await readManifest(out);
+    const [shard] = manifest.shards;
+    const stop = new AbortController();
+    const onProgress = (done: number) => done >= batch && stop.abort(new Error("enough"));
+    const end = await new ShardRunner(out, manifest).run(shard, { signal: stop.signal, onProgress }).catch((e: Error) => e.message);
+    assert.is(end, "enough", stage);
+    assert.equal(await missingShards(out, manifest), [shard]);
+    const partial = join(out, "partial", shard.id);
+    const seen: number[] = [];
+    assert.ok(await new ShardRunner(out, manifest).run(shard, { onProgress: (done) => void seen.push(done) }));
+    assert.equal([seen[0], seen[seen.length - 1], seen.length], [batch, count, 2], `${stage}: what was done before is not done again`);
+    assert.not.ok(existsSync(partial));
+    const file = finals[manifest.work.stage];
+    assert.ok(await joinShards(out, manifest));
+    assert.is(readFileSync(join(out, file), "utf8"), readFileSync(join(whole, file), "utf8"));
+  }
 });
 
 test("the first write into a folder clears what a killed process left, and nothing that a living one writes", async () => {

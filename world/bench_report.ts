@@ -1,7 +1,7 @@
 // An evaluation as one HTML file without outside resources: a table per metric with the paper's values below ours, paired tests, and example pictures.
 import { type Comparison, type Results, rowsOfMetric } from "./bench_results.ts";
 import { type Column, escapeHtml, section, table } from "./markup.ts";
-import { type Origin, pageHtml, shots } from "./page.ts";
+import { gallery, type Origin, pageHtml, type ShotRow, shots } from "./page.ts";
 import { paperTables, paperValue } from "./paper_tables.ts";
 
 /** How people call the metrics. */
@@ -26,12 +26,6 @@ export const metricNames: Readonly<Record<string, string>> = {
   bert_score: "BERTScore",
 };
 
-/** Example rows: pictures as data URLs under the names of what they show. */
-export interface ExampleRow {
-  readonly title: string;
-  readonly pictures: readonly { readonly name: string; readonly url: string; readonly note: string }[];
-}
-
 /** The paper's rows for a metric. */
 export function paperRows(metric: string) {
   const paper = paperTables[metric];
@@ -54,7 +48,7 @@ export function comparisonRow({ metric, first, second, difference, p }: Comparis
 export function benchHtml(
   title: string,
   results: Results,
-  examples: readonly ExampleRow[],
+  examples: readonly ShotRow[],
   origin: Origin,
   skipped: Readonly<Record<string, string>> = {},
 ): string {
@@ -79,19 +73,18 @@ export function benchHtml(
     ],
     results.comparisons.filter((c) => c.difference.n).map((c) => comparisonRow(c).map(escapeHtml)),
   );
-  const grid = examples.map(({ title: words, pictures }) =>
-    shots(
-      words,
-      pictures.map(({ name, url, note }) => ({ name, picture: { url }, note })),
-    ),
-  );
+  const grid = examples.map(({ heading, list, note }) => shots(heading, list, note));
+  const pictures = results.systems.includes("copy");
+  const about = pictures ? "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not." : "";
+  const lacks = Object.entries(results.absent).flatMap(([system, n]) => (n ? [`${system} lacks ${n}`] : []));
+  const lead = `${results.records} records, ${pictures ? "pictures" : "actions"} of ${results.systems.join(", ")}${lacks.length ? `; ${lacks.join(", ")}` : ""}.`;
   return pageHtml(
     title,
-    "",
+    lead,
     [
-      section("Results", "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not.", ...tables),
+      section("Results", about, ...tables),
       section("Paired tests", "", tests),
-      section("Examples", "", ...grid),
+      section("Examples", "The first two records of each part.", ...(examples.every((e) => e.list.length < 3) ? [gallery(grid)] : grid)),
     ],
     origin,
   );

@@ -16,6 +16,8 @@ export interface Comparison {
 }
 
 export interface Results {
+  /** How many records there are. */
+  readonly records: number;
   readonly systems: readonly string[];
   readonly subsets: readonly string[];
   readonly metrics: readonly string[];
@@ -64,6 +66,7 @@ export function summarise(samples: readonly Sample[], systems: readonly string[]
   );
   const count = (system: string, wanted: (s: Sample) => boolean) => samples.filter((s) => s.system === system && wanted(s)).length;
   return {
+    records,
     systems,
     subsets,
     metrics,

@@ -1,7 +1,7 @@
-// Line charts as inline SVG without scripts: axes with round ticks, linear or logarithmic, series with optional 95% whiskers, dashed reference
-// lines and a legend in HTML. Colours come from the page's style through the tone classes.
+// Line charts, histograms and scatter plots as inline SVG without scripts: axes with round ticks, linear or logarithmic, series with optional 95%
+// whiskers, dashed reference lines and a legend in HTML. Colours come from the page's style through the tone classes.
 
-import { escapeHtml } from "./markup.ts";
+import { escapeHtml, figure } from "./markup.ts";
 
 export interface ChartPoint {
   readonly x: number;
@@ -21,7 +21,8 @@ export interface Series {
 
 export interface Axis {
   readonly title: string;
-  readonly format: (value: number) => string;
+  /** How a value is written; where absent, ticks are written alike, with as many decimals as their step needs. */
+  readonly format?: (value: number) => string;
   readonly ticks?: readonly number[];
   readonly from?: number;
   readonly log?: boolean;
@@ -45,12 +46,44 @@ export function lineChart(title: string, xAxis: Axis, yAxis: Axis, given: readon
   );
   const y = scale(yAxis, [...points.map((p) => p.y), ...bars], room.bottom, room.top);
   const parts = [...yAxisMarks(yAxis, y), ...xAxisMarks(xAxis, x), ...series.map((s) => seriesMarks(s, x.at, y.at))];
+  return chart(title, series.map(inWords(xAxis, yAxis)).join("; "), parts, series);
+}
+
+/** Counts in equal bins from `low` to `high` as bars, the later series in front of the earlier; nothing where every count is 0. */
+export function barChart(
+  title: string,
+  axes: { readonly x: string; readonly y: string },
+  { low, high }: { readonly low: number; readonly high: number },
+  series: readonly { readonly name: string; readonly tone: string; readonly counts: readonly number[] }[],
+): string {
+  const most = Math.max(0, ...series.flatMap((s) => s.counts));
+  if (most === 0) return "";
+  // One value alone gets a bar in the middle of a range of its own.
+  const [from, to] = high > low ? [low, high] : [low - 0.5, low + 0.5];
+  const x = scale({ title: axes.x }, [from, to], room.left + 6, room.right - 6);
+  const y = scale({ title: axes.y, ticks: roundTicks(0, most, Math.min(6, most)) }, [0, most], room.bottom, room.top);
+  const bars = series.map(({ tone, counts }) => {
+    const list = high > low ? counts : [counts.reduce((a, c) => a + c, 0)];
+    const step = (to - from) / list.length;
+    return list.map((c, i) => {
+      const [left, right] = [x.at(from + i * step) + 0.5, x.at(from + (i + 1) * step) - 0.5];
+      return c
+        ? `<rect class="${escapeHtml(tone)}" x="${n(left)}" y="${n(y.at(c))}" width="${n(right - left)}" height="${n(room.bottom - y.at(c))}"/>`
+        : "";
+    });
+  });
+  const parts = [...yAxisMarks({ title: axes.y }, y), ...xAxisMarks({ title: axes.x }, x), ...bars.flat()];
+  const words = series.map(({ name, counts }) => `${name} ${counts.join(", ")}`).join("; ");
+  return chart(title, `from ${figure(from, 2)} to ${figure(to, 2)}: ${words}`, parts, series);
+}
+
+/** A figure with its marks and a legend; `words` is what it shows for those who do not see it. */
+function chart(title: string, words: string, marks: readonly string[], series: readonly { name: string; tone: string }[]): string {
   const legend = series.map((s) => `<li><span class="swatch ${escapeHtml(s.tone)}"></span>${escapeHtml(s.name)}</li>`).join("");
   return `<figure class="chart"><figcaption>${escapeHtml(title)}</figcaption>
-<svg viewBox="0 0 ${size.width} ${size.height}" role="img" aria-label="${escapeHtml(`${title}: ${series.map(inWords(xAxis, yAxis)).join("; ")}`)}">
-${parts.join("\n")}
-</svg>
-<ul class="legend">${legend}</ul></figure>`;
+<svg viewBox="0 0 ${size.width} ${size.height}" role="img" aria-label="${escapeHtml(`${title}: ${words}`)}">
+${marks.filter(Boolean).join("\n")}
+</svg>${legend && `\n<ul class="legend">${legend}</ul>`}</figure>`;
 }
 
 /** Points over two axes of one range with the line of equal values, or nothing without a finite point. */
@@ -64,20 +97,16 @@ export function scatterChart(
   if (!points.length) return "";
   const values = points.flatMap(({ x, y }) => [x, y]);
   const ticks = roundTicks(Math.min(...values), Math.max(...values), 5);
-  const format = (value: number) => String(value);
-  const x = scale({ title: xTitle, format, ticks }, values, room.left + 6, room.right - 6);
-  const y = scale({ title: yTitle, format, ticks }, values, room.bottom, room.top);
+  const x = scale({ title: xTitle, ticks }, values, room.left + 6, room.right - 6);
+  const y = scale({ title: yTitle, ticks }, values, room.bottom, room.top);
   const ends = [ticks[0], ticks[ticks.length - 1]];
   const parts = [
-    ...yAxisMarks({ title: yTitle, format }, y),
-    ...xAxisMarks({ title: xTitle, format }, x),
+    ...yAxisMarks({ title: yTitle }, y),
+    ...xAxisMarks({ title: xTitle }, x),
     `<line class="line dashed base" x1="${n(x.at(ends[0]))}" y1="${n(y.at(ends[0]))}" x2="${n(x.at(ends[1]))}" y2="${n(y.at(ends[1]))}"/>`,
     ...points.map((p) => `<circle class="cdm" cx="${n(x.at(p.x))}" cy="${n(y.at(p.y))}" r="3"/>`),
   ];
-  return `<figure class="chart"><figcaption>${escapeHtml(title)}</figcaption>
-<svg viewBox="0 0 ${size.width} ${size.height}" role="img" aria-label="${escapeHtml(`${title}: ${points.length} points, ${yTitle} over ${xTitle}`)}">
-${parts.join("\n")}
-</svg></figure>`;
+  return chart(title, `${points.length} points, ${yTitle} over ${xTitle}`, parts, []);
 }
 
 /** Means of neighbouring points so that at most `most` remain: what a curve of many noisy steps shows at this size. */
@@ -126,18 +155,29 @@ function scale(axis: Axis, values: readonly number[], start: number, end: number
 
 const n = (value: number) => value.toFixed(1);
 
+/** Ticks as text: by the axis's own format, or all with as many decimals as one of them needs; very small ones as powers of ten. */
+function tickTexts({ format, log }: Axis, ticks: readonly number[]): string[] {
+  if (format) return ticks.map(format);
+  if (log) return ticks.map((tick) => (tick < 1e-3 ? tick.toExponential() : String(tick)));
+  if (Math.max(...ticks.map(Math.abs)) < 1e-3) return ticks.map((tick) => (tick ? tick.toExponential() : "0"));
+  const decimals = Math.max(...ticks.map((tick) => (/\.(\d+)$/.exec(String(tick))?.[1] ?? "").length));
+  return ticks.map((tick) => figure(tick, decimals));
+}
+
 function yAxisMarks(axis: Axis, { ticks, at }: Scale): string[] {
   const middle = (room.top + room.bottom) / 2;
+  const texts = tickTexts(axis, ticks);
   return [
     ...ticks.map((tick) => `<line class="rule" x1="${room.left}" x2="${room.right}" y1="${n(at(tick))}" y2="${n(at(tick))}"/>`),
-    ...ticks.map((tick) => `<text x="${room.left - 6}" y="${n(at(tick) + 4)}" text-anchor="end">${escapeHtml(axis.format(tick))}</text>`),
+    ...ticks.map((tick, i) => `<text x="${room.left - 6}" y="${n(at(tick) + 4)}" text-anchor="end">${escapeHtml(texts[i])}</text>`),
     `<text class="axis" transform="translate(12 ${middle}) rotate(-90)" text-anchor="middle">${escapeHtml(axis.title)}</text>`,
   ];
 }
 
 function xAxisMarks(axis: Axis, { ticks, at }: Scale): string[] {
+  const texts = tickTexts(axis, ticks);
   return [
-    ...ticks.map((tick) => `<text x="${n(at(tick))}" y="${room.bottom + 17}" text-anchor="middle">${escapeHtml(axis.format(tick))}</text>`),
+    ...ticks.map((tick, i) => `<text x="${n(at(tick))}" y="${room.bottom + 17}" text-anchor="middle">${escapeHtml(texts[i])}</text>`),
     `<text class="axis" x="${(room.left + room.right) / 2}" y="${size.height - 6}" text-anchor="middle">${escapeHtml(axis.title)}</text>`,
   ];
 }
@@ -164,5 +204,6 @@ const inWords =
   (xAxis: Axis, yAxis: Axis) =>
   ({ name, points, reference }: Series) => {
     const shown = reference ? points.slice(0, 1) : points.length > 12 ? [points[0], points[points.length - 1]] : points;
-    return `${name} ${shown.map((p) => (reference ? yAxis.format(p.y) : `${yAxis.format(p.y)} at ${xAxis.format(p.x)}`)).join(", ")}`;
+    const [x, y] = [xAxis.format ?? figure, yAxis.format ?? figure];
+    return `${name} ${shown.map((p) => (reference ? y(p.y) : `${y(p.y)} at ${x(p.x)}`)).join(", ")}`;
   };

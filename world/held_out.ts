@@ -24,7 +24,17 @@ export interface HeldOutOptions {
   readonly batch: number;
   /** Triplets in the grid; 0: none. */
   readonly pictures: number;
+  readonly onGrid?: (step: number, rows: readonly GridRow[]) => void;
   readonly onNotice?: (text: string) => void;
+}
+
+/** A row of the picture grid: source and target as the picture tokenizer gives them back, and what the model draws or, as a dynamics model, says. */
+export interface GridRow {
+  readonly record: TripletRecord;
+  readonly source: Picture;
+  readonly target: Picture;
+  readonly drawn?: Picture;
+  readonly said?: string;
 }
 
 export interface HeldOut {
@@ -49,8 +59,10 @@ export async function heldOut(
     const result = await score();
     if (!drawing) return result;
     try {
-      const grid = await pictureGrid(device, model, codes, o.records.slice(0, o.pictures), examples);
+      const rows = await gridRows(device, model, codes, o.records.slice(0, o.pictures), examples);
+      const grid = gridSheet(rows);
       await run.picture(o.examples.role, step, encodePng(grid), grid);
+      o.onGrid?.(step, rows);
     } catch (error) {
       if (!(error instanceof WorldlineError)) throw error;
       drawing = false;
@@ -97,38 +109,36 @@ async function lossPlan(device: Device, lm: Chameleon, batch: number, { T, score
   return { plan, totals };
 }
 
-/** Source, action, target and the model's own, as the picture tokenizer gives them back. */
-async function pictureGrid(device: Device, model: Model, codes: Codes, records: readonly TripletRecord[], o: ExampleOptions) {
+async function gridRows(
+  device: Device,
+  model: Model,
+  codes: Codes,
+  records: readonly TripletRecord[],
+  o: ExampleOptions,
+): Promise<GridRow[]> {
   const { columns } = codes.get(records[0].source);
-  const seen = (paths: readonly string[]) =>
-    model.pictures.decode(
-      paths.map((p) => codes.get(p).codes),
-      columns,
-    );
-  const sources = await seen(records.map((r) => r.source));
-  const targets = await seen(records.map((r) => r.target));
-  const batch = records.length;
-  const said: string[] = [];
-  let drawn: (Picture | null)[] = records.map(() => null);
-  const sampling = { temperature: o.role === "cdm" ? 0 : 0.7, seed: o.seed };
+  const seen = (list: readonly Uint32Array[]) => model.pictures.decode(list, columns);
+  const sources = await seen(records.map((r) => codes.get(r.source).codes));
+  const targets = await seen(records.map((r) => codes.get(r.target).codes));
+  const how = { batch: records.length, template: o.templates[0] };
+  const row = (i: number) => ({ record: records[i], source: sources[i], target: targets[i] });
   if (o.role === "cdm") {
-    const words = await annotate(device, model, codes, records, { sampling, maxTokens: 24, batch, template: o.templates[0] });
-    said.push(...words.map((w) => w.action));
-  } else {
-    const found = await draw(device, model, codes, records, { sampling, candidates: 1, batch, template: o.templates[0] });
-    drawn = await model.pictures.decode(
-      found.map((d) => d.codes[0]),
-      columns,
-    );
+    const words = await annotate(device, model, codes, records, { ...how, sampling: { temperature: 0, seed: o.seed }, maxTokens: 24 });
+    return words.map((w, i) => ({ ...row(i), said: w.action }));
   }
-  const scale = Math.max(1, Math.floor(160 / sources[0].width));
-  const rows = records.map((r, i) => {
-    const own = drawn[i];
-    const cells = [
-      { picture: sources[i], caption: r.action },
-      { picture: targets[i], caption: said[i] === undefined ? "" : `said: ${said[i]}` },
-    ];
-    return { cells: own ? [...cells, own] : cells };
-  });
-  return sheet({ columns: o.role === "cdm" ? ["source", "target"] : ["source", "target", "predicted"], rows, scale });
+  const found = await draw(device, model, codes, records, { ...how, sampling: { temperature: 0.7, seed: o.seed }, candidates: 1 });
+  const drawn = await seen(found.map((d) => d.codes[0]));
+  return drawn.map((picture, i) => ({ ...row(i), drawn: picture }));
+}
+
+/** The rows as one picture. */
+function gridSheet(rows: readonly GridRow[]) {
+  const scale = Math.max(1, Math.floor(160 / rows[0].source.width));
+  const cells = ({ record, source, target, drawn, said }: GridRow) => [
+    { picture: source, caption: record.action },
+    { picture: target, caption: said === undefined ? "" : `said: ${said}` },
+    ...(drawn ? [drawn] : []),
+  ];
+  const columns = ["source", "target", ...(rows[0].drawn ? ["predicted"] : [])];
+  return sheet({ columns, rows: rows.map((row) => ({ cells: cells(row) })), scale });
 }

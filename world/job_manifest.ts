@@ -8,12 +8,13 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { parse } from "smol-toml";
 import { z } from "zod";
 import { WorldlineError } from "../engine/errors.ts";
-import { modelFolder } from "../weights/hub.ts";
+import { type FileChoice, modelFolder } from "../weights/hub.ts";
 import { storedTypes } from "../weights/stored.ts";
 import { contentKey, modelKey } from "./answers.ts";
 import { folderSystem } from "./bench.ts";
 import { defaultAnnotate } from "./cdm.ts";
 import { uniqueNames } from "./frame_files.ts";
+import { clipFiles, modelFiles, onnxFilesOf } from "./metrics/onnx_pictures.ts";
 import { type PairRecord, readRecords, type TripletRecord, writeText } from "./records.ts";
 import { listVideos } from "./video.ts";
 
@@ -59,7 +60,15 @@ const stages = z.discriminatedUnion("stage", [
     pictures: z.boolean().default(true),
     ...storage,
   }),
-  z.strictObject({ stage: z.literal("eval"), data: text, systems: z.record(text, text).default({}), shard: whole(1).default(32) }),
+  z.strictObject({
+    stage: z.literal("eval"),
+    data: text,
+    systems: z.record(text, text).default({}),
+    shard: whole(1).default(32),
+    model: text.optional(),
+    clip: text.optional(),
+    dino: text.optional(),
+  }),
 ]);
 
 /** A stage with its inputs and options; paths are absolute. */
@@ -114,15 +123,41 @@ export async function readWork(path: string): Promise<Work> {
   const placed = { ...work, data: place(work.data) };
   if (placed.stage === "annotate") return { ...placed, cdm: model(placed.cdm) };
   if (placed.stage === "edit") return { ...placed, cwm: model(placed.cwm), ...(placed.cdm && { cdm: model(placed.cdm) }) };
-  return { ...placed, systems: Object.fromEntries(Object.entries(placed.systems).map(([name, folder]) => [name, place(folder)])) };
+  const systems = Object.fromEntries(Object.entries(placed.systems).map(([name, folder]) => [name, place(folder)]));
+  const measuring = (["model", "clip", "dino"] as const).flatMap((key) => (placed[key] ? [[key, model(placed[key])]] : []));
+  return { ...placed, systems, ...Object.fromEntries(measuring) };
 }
 
 /** Names the models of a piece of work by their content; worker and list must agree. */
 export async function modelsKey(work: Work): Promise<string> {
-  const names = work.stage === "annotate" ? [work.cdm] : work.stage === "edit" ? [work.cwm, ...(work.cdm ? [work.cdm] : [])] : [];
+  const { models = [], onnx = [] } = modelsOf(work);
   const keys: string[] = [];
-  for (const name of names) keys.push(await modelKey(await modelFolder(name)));
+  for (const name of models) if (name) keys.push(await modelKey(await modelFolder(name)));
+  for (const [name, weights] of onnx) {
+    if (!name) continue;
+    const folder = await modelFolder(name, { weights });
+    keys.push(await modelKey(folder));
+    for (const file of await onnxFilesOf(folder, weights)) keys.push(await hashOf(join(folder, file)));
+  }
   return keys.join(" ");
+}
+
+interface WorkModels {
+  readonly models?: readonly (string | undefined)[];
+  readonly onnx?: readonly (readonly [string | undefined, FileChoice])[];
+}
+
+function modelsOf(work: Work): WorkModels {
+  if (work.stage === "annotate") return { models: [work.cdm] };
+  if (work.stage === "edit") return { models: [work.cwm, work.cdm] };
+  if (work.stage === "frames") return {};
+  return {
+    models: [work.model],
+    onnx: [
+      [work.clip, clipFiles],
+      [work.dino, modelFiles],
+    ],
+  };
 }
 
 /** Cuts work into shards. Reads every input once, for its hash. */
@@ -183,6 +218,8 @@ async function hashOf(path: string): Promise<string> {
 }
 
 const listPath = (out: string) => join(out, "jobs.json");
+/** Where a shard's work is kept while it is under way. */
+export const partialPath = (out: string, id: string): string => join(out, "partial", id);
 const shardPath = (out: string, id: string) => join(out, "shards", `${id}.jsonl`);
 
 /** Writes the list of shards to <out>/jobs.json. A folder of another stage is refused; the same stage over other inputs or options replaces the list. */

@@ -21,6 +21,8 @@ export interface QueueCounts {
 }
 
 const attempts = 3;
+/** Milliseconds in which a Redis must have answered for the first time. */
+const firstAnswer = 10_000;
 /** A shard that was at work in this many workers that died is given up: it may be what kills them. */
 const mostStalled = 20;
 
@@ -159,23 +161,32 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-async function connect({ url, patience, say }: QueueOptions, gone: AbortController): Promise<Redis> {
-  if (!/^rediss?:\/\//.test(url)) throw new WorldlineError(`--redis "${url}" is not of the form redis://host:port`);
+async function connect({ url: whole, patience, say }: QueueOptions, gone: AbortController): Promise<Redis> {
+  if (!/^rediss?:\/\//.test(whole)) throw new WorldlineError(`--redis "${whole}" is not of the form redis://host:port`);
+  // Messages go into logs: without the password.
+  const url = whole.replace(/\/\/[^@/]*@/, "//");
   let [ready, since] = [false, 0];
-  const redis = new Redis(url, {
+  const redis = new Redis(whole, {
     lazyConnect: true,
     maxRetriesPerRequest: null,
     retryStrategy: (times) => (ready && !gone.signal.aborted ? Math.min(2000, 100 * times) : null),
   });
-  redis.on("error", () => undefined);
+  let cause = `no answer within ${firstAnswer / 1000} s`;
+  redis.on("error", ({ message }: Error) => {
+    cause = message || cause;
+  });
+  // A port that takes connections and says nothing would be waited for without end.
+  const silent = setTimeout(() => redis.disconnect(), firstAnswer);
   try {
     await redis.connect();
     ready = true;
-  } catch (error) {
+  } catch {
     redis.disconnect();
     throw new WorldlineError(
-      `no Redis answers at ${url} (${(error as Error).message}); start one with \`redis-server --appendonly yes --maxmemory-policy noeviction\`, or leave out --redis to work on this machine alone`,
+      `no Redis answers at ${url} (${cause}); start one with \`redis-server --appendonly yes --maxmemory-policy noeviction\`, or leave out --redis to work on this machine alone`,
     );
+  } finally {
+    clearTimeout(silent);
   }
   redis.on("close", () => {
     if (since) return;

@@ -4,14 +4,27 @@ import { join, relative, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { modelFolder } from "../weights/hub.ts";
-import { copySystem, folderSystem, measureSystems, pixelMetrics } from "./bench.ts";
-import { annotate, defaultAnnotate } from "./cdm.ts";
+import { AnswerStore } from "./answers.ts";
+import { copySystem, folderSystem, measureSystems } from "./bench.ts";
+import { type Answer, annotate, defaultAnnotate } from "./cdm.ts";
 import { CodeStore, type Progress } from "./codes.ts";
 import { flowMeasure } from "./flow_motion.ts";
 import { keyFramesOf } from "./frames.ts";
-import { isDone, type Manifest, modelsKey, type Shard, shardId, type VideoInput, type Work, writeShard } from "./job_manifest.ts";
+import {
+  isDone,
+  type Manifest,
+  modelsKey,
+  partialPath,
+  type Shard,
+  shardId,
+  type VideoInput,
+  type Work,
+  writeShard,
+} from "./job_manifest.ts";
+import { clipFiles, modelFiles, openClip, openDino } from "./metrics/onnx_pictures.ts";
 import { type LoadOptions, loadModel } from "./model.ts";
-import { predict, writeBestPictures } from "./predictions.ts";
+import { pictureMetrics } from "./model_metrics.ts";
+import { type Prediction, predict, writeBestPictures } from "./predictions.ts";
 import type { PairRecord, TripletRecord } from "./records.ts";
 
 /** Does one shard's inputs; gives the lines of its file. */
@@ -43,7 +56,7 @@ export class ShardRunner {
       throw new WorldlineError(`inputs of the shard ${shard.id.slice(0, 8)} changed since it was submitted; submit the work again`);
     how.signal?.throwIfAborted();
     await writeShard(this.out, shard.id, await stage(shard, how));
-    await rm(join(this.out, "partial", shard.id), { recursive: true, force: true });
+    await rm(partialPath(this.out, shard.id), { recursive: true, force: true });
     return true;
   }
 
@@ -52,8 +65,8 @@ export class ShardRunner {
     if ((await modelsKey(work)) !== models)
       throw new WorldlineError("the models here are not those the work was submitted with; submit it again, or bring the same files");
     if (work.stage === "frames") return framesStage(work, this.out);
-    if (work.stage === "eval") return evalStage(work, this.out);
-    return modelStage(work, this.out, this.loading);
+    if (work.stage === "eval") return evalStage(work, this.out, this.loading);
+    return modelStage(work, models, this.out, this.loading);
   }
 }
 
@@ -72,13 +85,20 @@ async function framesStage(work: Of<"frames">, out: string): Promise<Stage> {
   };
 }
 
-function evalStage(work: Of<"eval">, out: string): Stage {
+async function evalStage(work: Of<"eval">, out: string, loading: LoadOptions): Promise<Stage> {
   const systems = [copySystem, ...Object.entries(work.systems).map(([name, folder]) => folderSystem(name, folder))];
+  const { model, clip, dino } = work;
+  const metrics = await pictureMetrics({
+    tokens: model ? await loadModel(await openDevice(), await modelFolder(model), loading) : undefined,
+    clip: clip ? await openClip(await modelFolder(clip, { weights: clipFiles })) : undefined,
+    dino: dino ? await openDino(await modelFolder(dino, { weights: modelFiles })) : undefined,
+  });
   return async ({ id, inputs }, how) =>
-    measureSystems(inputs as readonly TripletRecord[], systems, join(out, "partial", id), { metrics: pixelMetrics, ...how });
+    measureSystems(inputs as readonly TripletRecord[], systems, partialPath(out, id), { metrics, ...how });
 }
 
-async function modelStage(work: Of<"annotate"> | Of<"edit">, out: string, loading: LoadOptions): Promise<Stage> {
+/** Annotation and drawing keep what is done of a shard batch by batch, so that a shard which was interrupted goes on. */
+async function modelStage(work: Of<"annotate"> | Of<"edit">, models: string, out: string, loading: LoadOptions): Promise<Stage> {
   const device = await openDevice();
   const storage = { ...loading, dtype: work.dtype, groupSize: work.group_size };
   const model = await loadModel(device, await modelFolder(work.stage === "edit" ? work.cwm : work.cdm), storage);
@@ -86,18 +106,19 @@ async function modelStage(work: Of<"annotate"> | Of<"edit">, out: string, loadin
   const { temperature, seed } = work;
   if (work.stage === "annotate") {
     const batch = Math.min(work.shard, defaultAnnotate.batch);
-    return async ({ inputs }, how) => {
+    return async ({ id, inputs }, how) => {
       const pairs = inputs as readonly PairRecord[];
       await codes.add(
         pairs.flatMap((p) => [p.source, p.target]),
         { signal: how.signal },
       );
-      const options = { sampling: { temperature, seed }, maxTokens: work.max_tokens, batch, ...how };
+      const answers = await AnswerStore.open<Answer>(join(partialPath(out, id), "answers.jsonl"));
+      const options = { sampling: { temperature, seed }, maxTokens: work.max_tokens, batch, answers, modelName: models, ...how };
       return (await annotate(device, model, codes, pairs, options)).map(placed(out));
     };
   }
   const dynamics = work.cdm ? await loadModel(device, await modelFolder(work.cdm), { ...storage, beside: model }) : undefined;
-  return async ({ first, inputs }, how) => {
+  return async ({ id, first, inputs }, how) => {
     const records = inputs as readonly TripletRecord[];
     await codes.add(
       records.map((r) => r.source),
@@ -105,9 +126,19 @@ async function modelStage(work: Of<"annotate"> | Of<"edit">, out: string, loadin
     );
     const { candidates, top_p: topP } = work;
     const batch = Math.min(work.shard, 16);
-    const drawn = await predict(device, model, dynamics, codes, records, { candidates, temperature, topP, seed, batch, first, ...how });
-    if (work.pictures) await writeBestPictures(join(out, "pictures"), model, drawn);
-    return drawn;
+    const options = { candidates, temperature, topP, seed, batch, signal: how.signal };
+    const drawn = await AnswerStore.open<Prediction>(join(partialPath(out, id), "predictions.jsonl"));
+    how.onProgress?.(drawn.size, records.length);
+    for (let at = 0; at < records.length; at += batch) {
+      const part = records.slice(at, at + batch);
+      if (part.every((r) => drawn.get(r.id))) continue;
+      const fresh = await predict(device, model, dynamics, codes, part, { ...options, first: first + at });
+      await drawn.add(fresh.map((p) => [p.id, p]));
+      how.onProgress?.(drawn.size, records.length);
+    }
+    const all = records.map((r) => drawn.get(r.id)!);
+    if (work.pictures) await writeBestPictures(join(out, "pictures"), model, all);
+    return all;
   };
 }
 

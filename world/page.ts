@@ -22,17 +22,28 @@ export function pageHtml(title: string, lead: string, sections: readonly string[
 /** A picture of a row: made small where it is large; `note` stands below its name. `chosen` frames it. */
 export interface Shot {
   readonly name: string;
-  readonly picture: Picture | { readonly url: string };
+  readonly picture: Picture;
   readonly note?: string;
   readonly chosen?: boolean;
 }
 
-/** Pictures side by side under a heading. */
-export function shots(heading: string, list: readonly Shot[]): string {
-  const cells = list.map(({ name, picture, note = "", chosen }) => {
-    const url = "url" in picture ? picture.url : pngDataUrl(thumbnail(picture));
-    const alt = `${name}: ${heading}`;
-    return `<figure${chosen ? ' class="chosen"' : ""}><img src="${escapeHtml(url)}" alt="${escapeHtml(alt)}" loading="lazy"><figcaption>${escapeHtml(name)}<br>${escapeHtml(note)}</figcaption></figure>`;
-  });
-  return `<h3>${escapeHtml(heading)}</h3><div class="shots">${cells.join("")}</div>`;
+/** A row of pictures with the words above it. */
+export interface ShotRow {
+  readonly heading: string;
+  readonly list: readonly Shot[];
+  readonly note?: string;
 }
+
+/** Pictures side by side under a heading; `note` stands below it. */
+export function shots(heading: string, list: readonly Shot[], note = ""): string {
+  const cells = list.map(({ name, picture, note = "", chosen }) => {
+    const url = pngDataUrl(thumbnail(picture));
+    const alt = `${name}: ${heading}`;
+    return `<figure${chosen ? ' class="chosen"' : ""}><img src="${url}" alt="${escapeHtml(alt)}" loading="lazy"><figcaption>${escapeHtml(name)}<br>${escapeHtml(note)}</figcaption></figure>`;
+  });
+  const words = note ? `<p class="note">${escapeHtml(note)}</p>` : "";
+  return `<div><h3>${escapeHtml(heading)}</h3>${words}<div class="shots">${cells.join("")}</div></div>`;
+}
+
+/** Several `shots` of few pictures beside each other where the page is wide enough. */
+export const gallery = (list: readonly string[]): string => (list.length ? `<div class="gallery">${list.join("\n")}</div>` : "");

@@ -32,7 +32,7 @@ th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bot
 th:first-child, td:first-child { padding-left: 0; } th:last-child, td:last-child { padding-right: 0; }
 thead th { font-size: .8125rem; color: var(--soft); vertical-align: bottom; font-weight: 600; }
 tbody th { font-weight: 500; }
-.number { text-align: right; }
+.number { text-align: right; } thead .number { white-space: nowrap; }
 .bar { display: block; min-width: 6rem; margin-top: .15rem; }
 rect.track { fill: var(--track); } rect, circle { fill: currentColor; }
 .whisker { stroke: var(--ink); stroke-width: 1.5; } .mark { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 3 2; }
@@ -59,6 +59,7 @@ details { margin: 0 0 .5rem; } summary { cursor: pointer; color: var(--soft); fo
 code, pre { font: .875rem/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 pre { background: var(--panel); padding: .75rem; border-radius: .4rem; margin: .5rem 0 1rem; }
 .shots { display: flex; flex-wrap: wrap; gap: .75rem; margin-bottom: 1rem; } .shots figure { margin: 0; width: 9rem; } .shots figcaption { overflow-wrap: anywhere; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18.75rem), 1fr)); gap: 0 .75rem; }
 .shots img { width: 100%; image-rendering: pixelated; display: block; border: 3px solid var(--rule); } .shots .chosen img { border-color: var(--right); }
 .sheet { display: block; max-width: 100%; height: auto; background: #fff; }
 @media (max-width: 34rem) { body { font-size: 15px; } main { padding: 1rem .75rem 3rem; } h1 { font-size: 1.4rem; } table { font-size: .8125rem; }

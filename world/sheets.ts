@@ -80,6 +80,13 @@ export function heatMap(values: ArrayLike<number>, grid: readonly [number, numbe
   return out;
 }
 
+/** A picture `factor` times as large (a whole number), every pixel a square. */
+export function enlarged(picture: Picture, factor: number): RgbPicture {
+  const out = blank(picture.width * factor, picture.height * factor);
+  paste(out, picture, 0, 0, factor);
+  return out;
+}
+
 /** A picture as a data URL that an <img> shows without any file: lossless PNG, base64. */
 export function pngDataUrl(picture: Picture): string {
   return `data:image/png;base64,${Buffer.from(encodePng(picture)).toString("base64")}`;

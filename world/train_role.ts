@@ -27,7 +27,7 @@ import { type LoraConfig, peftName, saveAdapter, writeAdapterConfig } from "../w
 import { workerFeed } from "./batch_feed.ts";
 import type { CodeStore, Progress } from "./codes.ts";
 import { type ExampleOptions, type Role, tripletSet } from "./examples.ts";
-import { heldOut } from "./held_out.ts";
+import { type HeldOutOptions, heldOut } from "./held_out.ts";
 import { type LoadOptions, loadModel, type Model, saveModel } from "./model.ts";
 import type { RecognitionOptions } from "./recognition.ts";
 import { type TripletRecord, writeText } from "./records.ts";
@@ -62,7 +62,7 @@ export interface RoleOptions {
   readonly keep?: number;
   readonly keepAtEnd?: boolean;
   /** Held-out triplets whose loss is measured, and how many of them are drawn (or named) into a picture grid. */
-  readonly heldOut?: { readonly records: readonly TripletRecord[]; readonly pictures: number };
+  readonly heldOut?: Pick<HeldOutOptions, "records" | "pictures" | "onGrid">;
   readonly onStart?: (start: { examples: number; options: TrainOptions; resumed: number }) => Promise<void>;
   readonly onLog?: (r: TrainRecord, options: TrainOptions) => void;
   readonly onEval?: (r: EvalRecord) => void;
@@ -106,7 +106,11 @@ export async function trainRole(
   const identity = storeOptions(o, options, examples, store, count, adapter);
   const run = new RunFolder(o.out);
   const before = await finishedState<TrainRecord | EvalRecord>(o.out, identity);
-  if (before) return resultOf({ ...nothing, log: before.log.filter((r) => "loss" in r) as TrainRecord[], steps: before.step }, count);
+  if (before) {
+    const log = before.log.filter((r): r is TrainRecord => "loss" in r);
+    const evaluations = before.log.filter((r): r is EvalRecord => "eval_loss" in r);
+    return resultOf({ ...nothing, log, evaluations, steps: before.step }, count);
+  }
   const trained = trainable(model.lm);
   const disk = checkpointStore(device, trained, o.out, identity);
   const feedOptions = { batch: options.batch, accumulate: options.accumulate, padId: model.config.padId };
@@ -258,7 +262,7 @@ async function publish(device: Device, o: RoleOptions, model: Model, adapter: Ad
   await rm(temporary, { recursive: true, force: true });
 }
 
-const nothing = { evaluations: [], seconds: 0, hostSeconds: 0, waitingSeconds: 0, skipped: 0, tokens: 0, flops: 0, finished: true };
+const nothing = { seconds: 0, hostSeconds: 0, waitingSeconds: 0, skipped: 0, tokens: 0, flops: 0, finished: true };
 
 function resultOf(r: TrainResult, examples: number): RoleResult {
   const rate = (n: number) => (r.seconds > 0 ? n / r.seconds : 0);
