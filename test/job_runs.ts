@@ -21,7 +21,12 @@ export interface Run {
 
 /** Starts `worldline jobs` with arguments. */
 export function jobs(...args: string[]): Run {
-  const child = spawn(process.execPath, ["--import", "tsx", main, "jobs", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  return jobsWith([], ...args);
+}
+
+/** The same with more arguments for Node. */
+export function jobsWith(node: readonly string[], ...args: string[]): Run {
+  const child = spawn(process.execPath, ["--import", "tsx", ...node, main, "jobs", ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => (output += text));
   return { child, end: new Promise((done) => child.on("close", (code) => done({ code, output }))) };

@@ -1,22 +1,24 @@
-// Jobs: two workers on a Redis of their own, one killed and Redis too, leave the file of a single process without Redis; what is said when things are
-// missing; half-written files of killed processes go.
+// Jobs: two workers on a Redis of their own, one killed and Redis too, leave the file of a single process without Redis, and so do workers that are
+// interrupted; what is said when things are missing; half-written files of killed processes go.
 // Run: node --import tsx test/jobs.test.ts
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
+import { Rng } from "../engine/rng.ts";
 import { writeFileAtomic } from "../weights/file_source.ts";
 import { copySystem, folderSystem, measureSystems, pixelMetrics } from "../world/bench.ts";
 import { CodeStore } from "../world/codes.ts";
 import { cut, finals, joinShards, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
 import { ShardRunner } from "../world/job_stages.ts";
 import { loadModel } from "../world/model.ts";
+import { encodePng } from "../world/pictures.ts";
 import { predict, readPredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
-import { base, hasRedis, jobs, OwnRedis, writeWork } from "./job_runs.ts";
+import { base, hasRedis, jobs, jobsWith, OwnRedis, writeWork } from "./job_runs.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "worldline-jobs-"));
 const file = await writeWork(folder, "annotate", 24, 2);
@@ -64,6 +66,75 @@ const calm = await alone(file, "calm");
     assert.match(lonely.output, /^no Redis answers at redis:.*start one with `redis-server --appendonly yes/);
   },
 );
+(hasRedis ? test : test.skip)(
+  "Ctrl-C hands the shard at work back, a Redis that is away for longer than patience ends a worker, and the next one goes on from there",
+  async () => {
+    const place = join(folder, "slow");
+    const data = join(folder, "redis-slow");
+    for (const path of [place, data]) mkdirSync(path);
+    const noise = (seed: number) => {
+      const rng = new Rng(seed, "noise");
+      return encodePng({ width: 400, height: 400, data: Uint8Array.from({ length: 480_000 }, () => rng.int(256)) });
+    };
+    for (const [i, name] of ["s.png", "t.png"].entries()) writeFileSync(join(place, name), noise(i));
+    const records = Array.from({ length: 32 }, (_, i) => ({ id: `r${i}`, source: "s.png", target: "t.png", action: `go ${i}` }));
+    writeFileSync(join(place, "records.jsonl"), records.map((r) => `${JSON.stringify(r)}\n`).join(""));
+    const toml = join(place, "work.toml");
+    writeFileSync(toml, 'stage = "eval"\ndata = "records.jsonl"\nshard = 8\n');
+    const redis = await OwnRedis.start(data);
+    const out = join(folder, "stopped");
+    assert.is((await jobs("submit", toml, "--out", out, "--redis", redis.url).end).code, 0);
+    const files = () => (existsSync(out) ? readdirSync(out, { recursive: true }).map(String) : []);
+    const kept = () =>
+      files()
+        .filter((n) => n.endsWith(".jsonl"))
+        .map((n) => [n, statSync(join(out, n)).size].join(" "))
+        .join();
+    const start = async (...more: string[]) => {
+      const before = kept();
+      const worker = jobs("work", out, "--redis", redis.url, ...more);
+      while (kept() === before) await new Promise((done) => setTimeout(done, 5));
+      return worker;
+    };
+    const one = await start();
+    one.child.kill("SIGINT");
+    const stopped = await one.end;
+    assert.is(stopped.code, 130, stopped.output);
+    assert.match(stopped.output, /stopping; what is done is kept/);
+    assert.match((await jobs("status", out, "--redis", redis.url).end).output, /0 at work, [1-4] waiting, 0 failed/);
+    const two = await start("--patience", "1");
+    await redis.kill();
+    const lost = await two.end;
+    assert.is(lost.code, 1, lost.output);
+    assert.match(lost.output, /was away for 1 s; what is done is kept; start Redis and run the same command again\n$/);
+    assert.equal(
+      files().filter((n) => n.endsWith(".tmp")),
+      [],
+    );
+    await redis.start();
+    const three = await jobs("work", out, "--redis", redis.url, "--lock", "2").end;
+    assert.is(three.code, 0, three.output);
+    assert.not.match(three.output, /is gone/);
+    await redis.kill();
+    const calmly = await alone(toml, "unstopped");
+    assert.is(readFileSync(join(out, "samples.jsonl"), "utf8"), readFileSync(join(calmly, "samples.jsonl"), "utf8"));
+  },
+);
+
+test("without bullmq --redis is refused in a sentence", async () => {
+  const hook = `export const resolve = (name, context, next) => {
+    if (name === "bullmq") throw Object.assign(new Error("not installed"), { code: "ERR_MODULE_NOT_FOUND" });
+    return next(name, context);
+  };`;
+  const url = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
+  const hide = url(`import { register } from "node:module"; register(${JSON.stringify(url(hook))});`);
+  const { code, output } = await jobsWith(["--import", hide], "status", calm, "--redis", "redis://127.0.0.1:1").end;
+  assert.is(code, 1, output);
+  assert.match(
+    output,
+    /^--redis needs the packages bullmq and ioredis: `npm install .*`, or leave out --redis to work on this machine alone\n$/,
+  );
+});
 if (!hasRedis) console.log("skipped: workers on Redis, as redis-server is not installed");
 
 test("shards that are there are not done again; changed inputs and other work are refused", async () => {

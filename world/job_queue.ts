@@ -135,6 +135,8 @@ export class ShardQueue {
   }
 
   close(): void {
+    // Our own end of the connection is no loss of Redis.
+    this.connection.removeAllListeners("close");
     this.connection.disconnect();
   }
 }
