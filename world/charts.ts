@@ -29,7 +29,7 @@ export interface Axis {
 }
 
 const size = { width: 420, height: 270 };
-const room = { left: 52, right: 408, top: 12, bottom: 226 };
+const room = { left: 62, right: 408, top: 12, bottom: 226 };
 
 /** A chart with its title as caption, or nothing where no series has a finite point. On a logarithmic axis only values above 0 are drawn. */
 export function lineChart(title: string, xAxis: Axis, yAxis: Axis, given: readonly Series[]): string {

@@ -176,11 +176,7 @@ export function trainHtml(
   const every = Math.max(1, Math.ceil(evaluations.length / 10));
   const scores = table(
     "Held-out triplets",
-    [
-      { title: "step", number: true },
-      { title: "loss", number: true },
-      { title: "tokens right", number: true },
-    ],
+    columns("after step", "loss", "tokens right"),
     evaluations
       .filter((_, i) => (evaluations.length - 1 - i) % every === 0)
       .map((r) => [figure(r.step), figure(r.eval_loss, 4), percent(r.eval_accuracy)]),
