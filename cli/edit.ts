@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { preparePicture } from "../tokenizer/pixels.ts";
 import { checkWritable } from "../weights/file_source.ts";
+import { figure } from "../world/markup.ts";
 import { loadModel } from "../world/model.ts";
 import type { Shot } from "../world/page.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
@@ -99,7 +100,7 @@ async function run(f: Flags): Promise<void> {
     const steps = await predictChain(s.device, s.model, dynamics, s.codes, f.image!, actions, options);
     await writeBest(f, s, steps[steps.length - 1].prediction);
     if (f.sheet) await writeSheet(f.sheet, s, f.image!, steps);
-    await writeReport(page, f, s, steps);
+    await writeReport(page, f, s, steps, steps.length);
     return;
   }
   const predictions = await predict(s.device, s.model, dynamics, s.codes, records, options);
@@ -113,7 +114,7 @@ async function run(f: Flags): Promise<void> {
     .slice(0, 20)
     .map((r, i) => ({ source: r.source, action: r.action, before: s.codes.get(r.source).codes, prediction: predictions[i] }));
   if (f.sheet) await writeSheet(f.sheet, s, undefined, rows);
-  await writeReport(page, f, s, rows);
+  await writeReport(page, f, s, rows, records.length);
 }
 
 async function writeBest(f: Flags, s: Session, p: Prediction): Promise<void> {
@@ -155,6 +156,7 @@ async function writeReport(
   f: Flags,
   s: Session,
   rows: readonly { readonly source?: string; readonly action: string; readonly before: Uint32Array; readonly prediction: Prediction }[],
+  all: number,
 ): Promise<void> {
   const shown: { heading: string; list: Shot[] }[] = [];
   for (const [i, { source = i === 0 ? f.image : undefined, action, before, prediction: p }] of rows.entries()) {
@@ -169,7 +171,7 @@ async function writeReport(
       list.push({
         name: `candidate ${k + 1}`,
         picture,
-        note: p.scores[k] === undefined ? "" : `${p.scores[k].toFixed(2)}${k === p.best ? ", chosen" : ""}`,
+        note: p.scores[k] === undefined ? "" : `${figure(p.scores[k], 2)}${k === p.best ? ", chosen" : ""}`,
         chosen: k === p.best && p.scores.length > 0,
       });
     list.push({
@@ -179,7 +181,7 @@ async function writeReport(
     });
     shown.push({ heading: action, list });
   }
-  const lead = `${rows.length} ${rows.length > 1 ? "edits" : "edit"} of ${f.candidates} candidates each${f.cdm ? ", the best chosen by a dynamics model" : ", not scored: no dynamics model was given"}.`;
+  const lead = `${rows.length < all ? `The first ${rows.length} of ${all}` : all} ${all > 1 ? "edits" : "edit"} of ${f.candidates} candidates each${f.cdm ? ", the best chosen by a dynamics model" : ", not scored: no dynamics model was given"}.`;
   const origin = {
     ...originOf(s.device, f.seed),
     temperature: String(f.temperature),

@@ -48,6 +48,8 @@ function makeFiles(): void {
   writeFileSync(at("dot.png"), encodePng({ width: 2, height: 2, data: new Uint8Array(12) }));
   lines("no_target.jsonl", triplet, { id: "b", source: "picture.png" });
   lines("numbers.jsonl", { ...triplet, source: 5 });
+  lines("number_action.jsonl", { ...triplet, action: 5 });
+  writeFileSync(at("no_model.toml"), 'stage = "annotate"\ndata = "one.jsonl"\ncdm = "nowhere"\n');
   lines("null.jsonl", null);
   lines("bad_picture.jsonl", { ...triplet, target: "text.png" });
   lines("no_picture.jsonl", { ...triplet, target: "nowhere.png" });
@@ -241,7 +243,17 @@ export const cases: Case[] = [
   {
     name: "a path that is a number",
     args: annotate("numbers.jsonl"),
-    want: /^numbers\.jsonl:1 has no "source"; each line needs id, source, target$/,
+    want: /^numbers\.jsonl:1: "source" is 5; it must be text in quotes$/,
+  },
+  {
+    name: "said actions that are numbers",
+    args: ["eval", "--data", "one.jsonl", "--actions", "x=number_action.jsonl", "--out", "out"],
+    want: /^number_action\.jsonl:1: "action" is 5; it must be text in quotes$/,
+  },
+  {
+    name: "jobs with a model that is not there",
+    args: ["jobs", "submit", "no_model.toml", "--out", "out"],
+    want: /^nowhere cannot be read: ENOENT: no such file or directory; give a model's folder or a hub id \(org\/name\)$/,
   },
   { name: "training on nothing", args: train("none.jsonl"), want: "there are no training examples; give at least one" },
   {

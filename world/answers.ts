@@ -70,7 +70,10 @@ const span = 2 ** 20;
 /** Names a model folder by its content: every small file whole, of each file of weights the size and the first and last MiB. */
 export async function modelKey(folder: string): Promise<string> {
   const parts: string[] = [];
-  for (const name of (await readdir(folder)).sort()) {
+  const names = await readdir(folder).catch((cause: Error) => {
+    throw new WorldlineError(`${folder} cannot be read: ${cause.message.split(",")[0]}; give a model's folder or a hub id (org/name)`);
+  });
+  for (const name of names.sort()) {
     const path = join(folder, name);
     const info = await stat(path);
     if (!info.isFile() || !/\.(json|safetensors|txt)$/.test(name)) continue;

@@ -59,7 +59,9 @@ export function benchHtml(
   const tables = [...results.metrics, ...Object.keys(skipped)].map((metric) => {
     const paper = paperTables[metric];
     const caption = `${metricNames[metric] ?? metric}: ${skipped[metric] ? `skipped, ${skipped[metric]}` : "mean ± standard error"}${paper ? `; the paper's ${paper.table} below` : ""}`;
-    const rows = rowsOfMetric(results, metric, paperRows(metric)).map((cells) => cells.map(escapeHtml));
+    const rows = rowsOfMetric(results, metric, paperRows(metric)).map((cells) =>
+      cells.map((cell, i) => escapeHtml(i ? cell.replaceAll(" ", "\u00a0") : cell)),
+    );
     return table(caption, columns("system"), rows);
   });
   const tests = table(

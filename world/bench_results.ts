@@ -40,7 +40,8 @@ export function valuesOf(sample: Sample): Record<string, number> {
 export function summarise(samples: readonly Sample[], systems: readonly string[], records: number): Results {
   const all = samples.map((sample) => ({ sample, values: valuesOf(sample) }));
   const metrics = [...new Set(all.flatMap(({ values }) => Object.keys(values)))];
-  const subsets = [...new Set(samples.map((s) => s.subset))];
+  // Records without a part are in the last column only.
+  const subsets = [...new Set(samples.map((s) => s.subset))].filter((subset) => subset !== "all");
   const of = (metric: string, system: string, subset?: string) =>
     all.filter(({ sample, values }) => sample.system === system && (!subset || sample.subset === subset) && metric in values);
   const table = (metric: string, system: string) => ({

@@ -32,6 +32,9 @@ export interface AnnotatedRecord extends TripletRecord {
   readonly tokens: number;
 }
 
+/** Fields that must be text. */
+const texts: readonly string[] = ["id", "source", "target", "action"];
+
 /** Reads a JSON-lines file; picture paths, relative to it or to `root`, come back usable from here. Throws a sentence naming the line that is wrong. */
 export async function readRecords<T extends PairRecord>(
   path: string,
@@ -48,10 +51,10 @@ export async function readRecords<T extends PairRecord>(
     const record = parseLine<T>(line, `${path}:${i + 1}`);
     for (const key of ["id", "source", "target", ...need] as const) {
       const value = (record as Record<string, unknown>)[key];
-      if (value === undefined || ((key === "source" || key === "target") && typeof value !== "string"))
-        throw new WorldlineError(
-          `${path}:${i + 1} has no "${key}"; each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`,
-        );
+      const wanted = `each line needs id, source, target${need.map((n) => `, ${n}`).join("")}`;
+      if (value === undefined) throw new WorldlineError(`${path}:${i + 1} has no "${key}"; ${wanted}`);
+      if (texts.includes(key) && typeof value !== "string")
+        throw new WorldlineError(`${path}:${i + 1}: "${key}" is ${JSON.stringify(value)}; it must be text in quotes`);
     }
     const place = (p: string) => (isAbsolute(p) ? p : join(root, p));
     records.push({ ...record, source: place(record.source), target: place(record.target) });

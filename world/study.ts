@@ -103,7 +103,7 @@ export function scoreStudy(key: StudyKey, people: readonly StudyAnswers[], sampl
       return { id, subset, scores: Object.fromEntries(order.map((system, at) => [system, at === best ? 1 : at === worst ? -1 : 0])) };
     }),
   );
-  const subsets = [...new Set(key.items.map((i) => i.subset)), "all"];
+  const subsets = [...new Set([...key.items.map((i) => i.subset), "all"])];
   const of = (system: string, subset: string) =>
     annotations.filter((a) => subset === "all" || a.subset === subset).map((a) => a.scores[system]);
   const scores = Object.fromEntries(
