@@ -16,9 +16,15 @@ const engine = await open();
 
 /** A case at a size that a test can afford. */
 const smaller: Record<string, Partial<PeerCase>> = {
-  "matmul 1024": { work: { op: "matmul", M: 96, N: 64, K: 1024 }, result: [96, 64] },
-  "matmul 256x4096x1024": { work: { op: "matmul", M: 64, N: 512, K: 256 }, result: [64, 512] },
-  "gemv 4096": { work: { op: "matmul", M: 1, N: 1024, K: 1024 }, result: [1, 1024] },
+  ...Object.fromEntries(
+    (["f32", "f16", "int8", "int4"] as const).flatMap((stored) => {
+      const of = (name: string, M: number, N: number, K: number): [string, Partial<PeerCase>] => [
+        stored === "f32" ? name : `${name} ${stored}`,
+        { work: { op: "matmul", M, N, K, stored }, result: [M, N] },
+      ];
+      return [of("matmul 1024", 96, 64, 1024), of("matmul 256x4096x1024", 64, 512, 256), of("gemv 4096", 1, 1024, 1024)];
+    }),
+  ),
   "softmax 2048x1024": { work: { op: "softmax", rows: 64, C: 1024 }, result: [64, 1024] },
   "layernorm 2048x1024": { work: { op: "layernorm", rows: 64, C: 1024 }, result: [64, 1024] },
   "conv 3x3 64x64x128": { work: { op: "conv", S: 16, I: 32, O: 64 }, result: [16, 16, 64] },

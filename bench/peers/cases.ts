@@ -1,12 +1,26 @@
 // What the engines are compared at: the same data from one seed, and f64 values at sampled places of the result. Layouts are those that JavaScript
 // libraries share: products are x (M, K) by w (K, N), pictures NHWC, kernels (3, 3, in, out), heads (H, T, D).
 import { Rng } from "../../engine/rng.ts";
+import { fromFloat32, toFloat32 } from "../../weights/dtypes.ts";
+import { dequantizeRows, quantizeRows, rowBytes, rowGroups } from "../../weights/quantize.ts";
 import { initialWeights, lossLoops, type TrainingShape, trainingBatch } from "./training.ts";
 
 export type Data = Readonly<Record<string, Float32Array>>;
 
+/**
+ * A product. f16: both operands and the result are stored so. int8 and int4: w is stored quantised along K, in groups that share an f32 scale,
+ * and multiplied by an f32 x.
+ */
+export interface Product {
+  readonly op: "matmul";
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly stored: "f32" | "f16" | "int8" | "int4";
+}
+
 export type Work =
-  | { readonly op: "matmul"; readonly M: number; readonly N: number; readonly K: number }
+  | Product
   | { readonly op: "softmax" | "layernorm"; readonly rows: number; readonly C: number }
   | { readonly op: "attention"; readonly H: number; readonly T: number; readonly D: number }
   | { readonly op: "conv"; readonly S: number; readonly I: number; readonly O: number }
@@ -22,12 +36,13 @@ export interface PeerCase {
   readonly tolerance: number;
 }
 
-const matmul = (name: string, M: number, N: number, K: number): PeerCase => ({
-  name,
-  work: { op: "matmul", M, N, K },
+/** References are products of the numbers as they are stored, so an error is what sums add, and in f16 the rounding of the result (2^-11). */
+const matmul = (name: string, M: number, N: number, K: number, stored: Product["stored"] = "f32"): PeerCase => ({
+  name: stored === "f32" ? name : `${name} ${stored}`,
+  work: { op: "matmul", M, N, K, stored },
   flops: 2 * M * N * K,
   result: [M, N],
-  tolerance: 1e-5,
+  tolerance: stored === "f16" ? 1e-3 : 1e-5,
 });
 const rows = (op: "softmax" | "layernorm", n: number, C: number): PeerCase => ({
   name: `${op} ${n}x${C}`,
@@ -43,6 +58,11 @@ export const peerCases: readonly PeerCase[] = [
   matmul("matmul 1024", 1024, 1024, 1024),
   matmul("matmul 256x4096x1024", 256, 4096, 1024),
   matmul("gemv 4096", 1, 4096, 4096),
+  matmul("matmul 1024", 1024, 1024, 1024, "f16"),
+  ...(["f16", "int8", "int4"] as const).flatMap((stored) => [
+    matmul("matmul 256x4096x1024", 256, 4096, 1024, stored),
+    matmul("gemv 4096", 1, 4096, 4096, stored),
+  ]),
   rows("softmax", 2048, 1024),
   rows("layernorm", 2048, 1024),
   {
@@ -68,12 +88,34 @@ export const peerCases: readonly PeerCase[] = [
   },
 ];
 
-/** The data of a case. */
+/** Values of a row of a quantised w that share a scale. */
+export const groupSize = 64;
+
+/** Bits (N, bytes of K values) and scales (N, groups) of a quantised w, as weights/quantize.ts and ONNX Runtime's MatMulNBits lay them out. */
+export function quantizedWeights(w: Product, name: string, seed = 1): { bits: Uint8Array; scales: Float32Array } {
+  const bits = w.stored === "int4" ? 4 : 8;
+  const out = { bits: new Uint8Array(w.N * rowBytes(w.K, bits)), scales: new Float32Array(w.N * rowGroups(w.K, groupSize)) };
+  quantizeRows(new Rng(seed, `${name} weights`).normals(w.N * w.K), w.K, { bits, groupSize }, out);
+  return out;
+}
+
+function productData(w: Product, name: string, seed: number): Data {
+  const rng = new Rng(seed, name);
+  const x = rng.normals(w.M * w.K);
+  if (w.stored === "int8" || w.stored === "int4") {
+    const { bits, scales } = quantizedWeights(w, name, seed);
+    return { x, w: transposed(dequantizeRows(bits, scales, w.K, { bits: w.stored === "int4" ? 4 : 8, groupSize }), w.N, w.K) };
+  }
+  const round = (v: Float32Array) => (w.stored === "f16" ? toFloat32(fromFloat32(v, "F16"), "F16") : v);
+  return { x: round(x), w: round(rng.normals(w.K * w.N)) };
+}
+
+/** The data of a case: the numbers that its operands stand for, exact in the type that they are stored in. */
 export function dataOf({ work: w, name }: PeerCase, seed = 1): Data {
   const rng = new Rng(seed, name);
   switch (w.op) {
     case "matmul":
-      return { x: rng.normals(w.M * w.K), w: rng.normals(w.K * w.N) };
+      return productData(w, name, seed);
     case "softmax":
       return { x: rng.normals(w.rows * w.C, 3) };
     case "layernorm":
@@ -153,6 +195,13 @@ function convAt({ S, I, O }: { S: number; I: number; O: number }, { x, w }: Data
     }
   }
   return sum;
+}
+
+/** Rows and columns exchanged. */
+export function transposed(x: Float32Array, rows: number, columns: number): Float32Array {
+  const y = new Float32Array(x.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) y[c * rows + r] = x[r * columns + c];
+  return y;
 }
 
 /** Worst error of a result at the places, by the check's measure; infinite where it is no number. */

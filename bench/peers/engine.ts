@@ -37,10 +37,3 @@ export async function load(folder: string, name: string, file?: string): Promise
 
 export const versionOf = (folder: string, name: string): string =>
   (JSON.parse(readFileSync(join(folder, "node_modules", name, "package.json"), "utf8")) as { version: string }).version;
-
-/** Rows and columns exchanged. */
-export function transposed(x: Float32Array, rows: number, columns: number): Float32Array {
-  const y = new Float32Array(x.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) y[c * rows + r] = x[r * columns + c];
-  return y;
-}

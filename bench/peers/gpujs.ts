@@ -19,7 +19,7 @@ export async function open(folder: string): Promise<Engine> {
     note: "inputs go up and results come down each time",
     prepare: async (c: PeerCase, d: Data) => {
       const w = c.work;
-      if (w.op !== "matmul") return undefined;
+      if (w.op !== "matmul" || w.stored !== "f32") return undefined;
       // Given as text, because a compiled function is no longer the one that gpu.js can read.
       const source = `function (a, b) {
         let sum = 0;

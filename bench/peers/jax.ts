@@ -11,6 +11,7 @@ interface JArray {
   div(x: JArray | number): JArray;
   reshape(shape: number[]): JArray;
   transpose(order?: number[]): JArray;
+  astype(dtype: string): JArray;
   data(): Promise<Float32Array>;
   dispose(): void;
   blockUntilReady(): Promise<JArray>;
@@ -53,7 +54,11 @@ const openOn =
     };
     return {
       version: `${versionOf(folder, "@jax-js/jax")}${device === "wasm" ? " WebAssembly" : ""}`,
-      prepare: async (c, data) => (c.work.op === "training" ? training(jax, c.work, data, finish) : ready(jax, c, data, finish)),
+      // Its element types go down to f16, on WebGPU alone.
+      prepare: async (c, data) => {
+        if (c.work.op === "matmul" && c.work.stored !== "f32" && (c.work.stored !== "f16" || device === "wasm")) return undefined;
+        return c.work.op === "training" ? training(jax, c.work, data, finish) : ready(jax, c, data, finish);
+      },
     };
   };
 
@@ -97,12 +102,13 @@ function ready(jax: Jax, c: PeerCase, data: Data, finish: (y: Tree) => Promise<v
       await finish(y.ref);
       y.dispose();
     },
-    result: () => outputOf(jax, c, call()).data(),
+    result: () => outputOf(c, call()).data(),
   };
 }
 
-/** Attention and convolution leave their layouts as the case wants them. */
-function outputOf(_: Jax, { work: w }: PeerCase, y: JArray): JArray {
+/** Attention and convolution leave their layouts as the case wants them; f16 is widened, as Node 20 has no array of it. */
+function outputOf({ work: w }: PeerCase, y: JArray): JArray {
+  if (w.op === "matmul" && w.stored === "f16") return y.astype("float32");
   if (w.op === "attention") return y.reshape([w.T, w.H, w.D]).transpose([1, 0, 2]);
   return w.op === "conv" ? y.reshape([w.O, w.S * w.S]).transpose([1, 0]) : y;
 }
@@ -111,8 +117,10 @@ function record(jax: Jax, { work: w }: PeerCase, d: Data): { compute: (...x: JAr
   const { numpy: np, nn } = jax;
   const array = (values: Float32Array, ...shape: number[]) => np.array(values).reshape(shape);
   switch (w.op) {
-    case "matmul":
-      return { compute: (x, y) => np.matmul(x, y), inputs: [array(d.x, w.M, w.K), array(d.w, w.K, w.N)] };
+    case "matmul": {
+      const inputs = [array(d.x, w.M, w.K), array(d.w, w.K, w.N)];
+      return { compute: (x, y) => np.matmul(x, y), inputs: w.stored === "f16" ? inputs.map((x) => x.astype("float16")) : inputs };
+    }
     case "softmax":
       return { compute: (x) => nn.softmax(x, -1), inputs: [array(d.x, w.rows, w.C)] };
     case "layernorm":

@@ -1,7 +1,8 @@
 // ONNX Runtime with WebGPU: its web package (through navigator.gpu) and its Node package (its own Dawn). Models are one or a few nodes, written
 // here in ONNX's protobuf; weights are constants of the model.
-import type { Data, PeerCase } from "./cases.ts";
-import { type Engine, load, type Ready, transposed, versionOf } from "./engine.ts";
+import { fromFloat32, toFloat32 } from "../../weights/dtypes.ts";
+import { type Data, groupSize, type PeerCase, type Product, quantizedWeights, transposed } from "./cases.ts";
+import { type Engine, load, type Ready, versionOf } from "./engine.ts";
 
 type Attributes = Record<string, number | string | number[]>;
 interface Node {
@@ -12,17 +13,20 @@ interface Node {
   /** Operators that only ONNX Runtime has. */
   readonly own?: boolean;
 }
+/** The array's class is the element type: f32, the bits of f16, bytes, int64. */
+type Values = Float32Array | Uint16Array | Uint8Array | BigInt64Array;
 interface Model {
   readonly nodes: Node[];
-  readonly inputs: Record<string, { shape: number[]; data: Float32Array }>;
-  readonly constants: Record<string, { shape: number[]; data: Float32Array }>;
+  readonly inputs: Record<string, { shape: number[]; data: Float32Array | Uint16Array }>;
+  readonly constants: Record<string, { shape: number[]; data: Values }>;
+  /** Of the inputs' element type. */
   readonly output: { name: string; shape: number[] };
 }
 
 interface OrtTensor {
-  readonly data: Float32Array;
+  readonly data: Float32Array | Uint16Array;
   readonly location?: string;
-  getData?(): Promise<Float32Array>;
+  getData?(): Promise<Float32Array | Uint16Array>;
   dispose(): void;
 }
 interface Session {
@@ -32,7 +36,7 @@ interface Ort {
   env: { wasm: { numThreads: number }; webgpu: { device: GPUDevice | Promise<GPUDevice> }; logLevel: string };
   Tensor: (new (
     type: string,
-    data: Float32Array,
+    data: Float32Array | Uint16Array,
     dims: number[],
   ) => OrtTensor) & {
     fromGpuBuffer(buffer: GPUBuffer, options: { dataType: string; dims: number[] }): OrtTensor;
@@ -62,7 +66,7 @@ export async function openWeb(folder: string): Promise<Engine> {
         Object.entries(model.inputs).map(([name, { shape, data: values }]) => {
           const buffer = device.createBuffer({ size: values.byteLength, usage: 128 | 8 | 4 });
           device.queue.writeBuffer(buffer, 0, values as Float32Array<ArrayBuffer>);
-          return [name, ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims: shape })];
+          return [name, ort.Tensor.fromGpuBuffer(buffer, { dataType: typeName(values), dims: shape })];
         }),
       );
       return readyOf(session, feeds, model.output.name, () => device.queue.onSubmittedWorkDone());
@@ -81,12 +85,14 @@ export async function openNode(folder: string): Promise<Engine> {
       if (!model) return undefined;
       const session = await ort.InferenceSession.create(encodeModel(model), { executionProviders: ["webgpu"], logSeverityLevel: 3 });
       const feeds = Object.fromEntries(
-        Object.entries(model.inputs).map(([name, { shape, data: values }]) => [name, new ort.Tensor("float32", values, shape)]),
+        Object.entries(model.inputs).map(([name, { shape, data: values }]) => [name, new ort.Tensor(typeName(values), values, shape)]),
       );
       return readyOf(session, feeds, model.output.name, async () => {});
     },
   };
 }
+
+const typeName = (values: Float32Array | Uint16Array) => (values instanceof Float32Array ? "float32" : "float16");
 
 function readyOf(session: Session, feeds: Record<string, OrtTensor>, output: string, finish: () => Promise<unknown>): Ready {
   return {
@@ -97,7 +103,8 @@ function readyOf(session: Session, feeds: Record<string, OrtTensor>, output: str
     },
     result: async () => {
       const y = (await session.run(feeds))[output];
-      return y.getData ? y.getData() : y.data;
+      const data = y.getData ? await y.getData() : y.data;
+      return data instanceof Float32Array ? data : toFloat32(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), "F16");
     },
   };
 }
@@ -125,7 +132,7 @@ function plainUploads(): void {
   } as typeof queue.writeBuffer;
 }
 
-function modelOf({ work: w }: PeerCase, d: Data, way: string): Model | undefined {
+function modelOf({ work: w, name }: PeerCase, d: Data, way: string): Model | undefined {
   const node = (op: string, inputs: string[], attributes?: Attributes, own?: boolean): Node => ({
     op,
     inputs,
@@ -135,7 +142,7 @@ function modelOf({ work: w }: PeerCase, d: Data, way: string): Model | undefined
   });
   switch (w.op) {
     case "matmul":
-      return one(node("MatMul", ["x", "w"]), { x: { shape: [w.M, w.K], data: d.x } }, { w: { shape: [w.K, w.N], data: d.w } }, [w.M, w.N]);
+      return product(w, name, d);
     case "softmax":
       return one(node("Softmax", ["x"], { axis: 1 }), { x: { shape: [w.rows, w.C], data: d.x } }, {}, [w.rows, w.C]);
     case "layernorm": {
@@ -168,6 +175,31 @@ function modelOf({ work: w }: PeerCase, d: Data, way: string): Model | undefined
     case "training":
       return undefined;
   }
+}
+
+/** MatMul of f32 or f16, or MatMulNBits, whose packed weights lie as worldline's do. */
+function product(w: Product, name: string, d: Data): Model {
+  const { M, N, K } = w;
+  if (w.stored === "f32" || w.stored === "f16") {
+    const as = (v: Float32Array) => (w.stored === "f16" ? new Uint16Array(fromFloat32(v, "F16").buffer) : v);
+    const n: Node = { op: "MatMul", inputs: ["x", "w"], output: "y" };
+    return one(n, { x: { shape: [M, K], data: as(d.x) } }, { w: { shape: [K, N], data: as(d.w) } }, [M, N]);
+  }
+  const bits = w.stored === "int4" ? 4 : 8;
+  const groups = K / groupSize;
+  const packed = quantizedWeights(w, name);
+  const n: Node = {
+    op: "MatMulNBits",
+    inputs: ["x", "w", "scales"],
+    output: "y",
+    attributes: { K, N, bits, block_size: groupSize },
+    own: true,
+  };
+  const constants = {
+    w: { shape: [N, groups, (groupSize * bits) / 8], data: packed.bits },
+    scales: { shape: [N, groups], data: packed.scales },
+  };
+  return one(n, { x: { shape: [M, K], data: d.x } }, constants, [M, N]);
 }
 
 function one(n: Node, inputs: Model["inputs"], constants: Model["constants"], shape: number[]): Model {
@@ -206,7 +238,7 @@ function ownAttention({ H, T, D }: { H: number; T: number; D: number }, d: Data)
       { op: "Transpose", inputs: ["split"], output: "y", attributes: { perm: [0, 2, 1, 3] } },
     ],
     inputs: Object.fromEntries(["q", "k", "v"].map((name) => [name, { shape: [1, T, H * D], data: rows(d[name]) }])),
-    constants: { heads: { shape: [4], data: Float32Array.of(1, T, H, D) } },
+    constants: { heads: { shape: [4], data: BigInt64Array.of(1n, BigInt(T), BigInt(H), BigInt(D)) } },
     output: { name: "y", shape: [1, H, T, D] },
   };
 }
@@ -245,21 +277,25 @@ function attribute(name: string, v: number | string | number[]): Uint8Array {
     : join([bytes(1, text(name)), real(2, v), whole(20, 1)]);
 }
 
-function valueInfo(name: string, shape: number[]): Uint8Array {
-  const dims = join(shape.map((d) => bytes(1, whole(1, d))));
-  return join([bytes(1, text(name)), bytes(2, bytes(1, join([whole(1, 1), bytes(2, dims)])))]);
+/** ONNX's number of an element type. */
+function typeNumber(data: Values): number {
+  if (data instanceof Float32Array) return 1;
+  if (data instanceof Uint8Array) return 2;
+  return data instanceof BigInt64Array ? 7 : 10;
 }
 
-/** A constant; the shape that Reshape asks for is of int64, all others of float. */
-function constant(name: string, shape: number[], data: Float32Array, int64: boolean): Uint8Array {
-  const raw = int64
-    ? new Uint8Array(BigInt64Array.from(data, BigInt).buffer)
-    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return join([...shape.map((d) => whole(1, d)), whole(2, int64 ? 7 : 1), bytes(8, text(name)), bytes(9, raw)]);
+function valueInfo(name: string, shape: number[], type: number): Uint8Array {
+  const dims = join(shape.map((d) => bytes(1, whole(1, d))));
+  return join([bytes(1, text(name)), bytes(2, bytes(1, join([whole(1, type), bytes(2, dims)])))]);
+}
+
+function constant(name: string, shape: number[], data: Values): Uint8Array {
+  const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return join([...shape.map((d) => whole(1, d)), whole(2, typeNumber(data)), bytes(8, text(name)), bytes(9, raw)]);
 }
 
 export function encodeModel(m: Model): Uint8Array {
-  const shapes = new Set(m.nodes.filter((n) => n.op === "Reshape").map((n) => n.inputs[1]));
+  const inputs = Object.entries(m.inputs);
   const graph = join([
     ...m.nodes.map((n) =>
       bytes(
@@ -274,9 +310,9 @@ export function encodeModel(m: Model): Uint8Array {
       ),
     ),
     bytes(2, text("case")),
-    ...Object.entries(m.constants).map(([name, c]) => bytes(5, constant(name, c.shape, c.data, shapes.has(name)))),
-    ...Object.entries(m.inputs).map(([name, i]) => bytes(11, valueInfo(name, i.shape))),
-    bytes(12, valueInfo(m.output.name, m.output.shape)),
+    ...Object.entries(m.constants).map(([name, c]) => bytes(5, constant(name, c.shape, c.data))),
+    ...inputs.map(([name, i]) => bytes(11, valueInfo(name, i.shape, typeNumber(i.data)))),
+    bytes(12, valueInfo(m.output.name, m.output.shape, typeNumber(inputs[0][1].data))),
   ]);
   const opset = (domain: string, version: number) => bytes(8, join([...(domain ? [bytes(1, text(domain))] : []), whole(2, version)]));
   return join([whole(1, 8), bytes(7, graph), opset("", 17), opset("com.microsoft", 1)]);

@@ -49,7 +49,11 @@ export async function open(folder: string): Promise<Engine> {
   await tf.ready();
   return {
     version: versionOf(folder, "@tensorflow/tfjs"),
-    prepare: async (c, data) => (c.work.op === "training" ? training(tf, c.work, data) : ready(tf, c, data)),
+    // Its WebGPU backend computes in f32 alone.
+    prepare: async (c, data) => {
+      if (c.work.op === "matmul" && c.work.stored !== "f32") return undefined;
+      return c.work.op === "training" ? training(tf, c.work, data) : ready(tf, c, data);
+    },
   };
 }
 

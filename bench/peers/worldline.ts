@@ -5,8 +5,9 @@ import { add, attention, conv2d, crossEntropy, embedding, layerNorm, linear, rms
 import { adamw } from "../../engine/optim.ts";
 import { Tape } from "../../engine/tape.ts";
 import type { Tensor } from "../../engine/tensor.ts";
-import type { Data, PeerCase } from "./cases.ts";
-import { type Engine, type Ready, transposed } from "./engine.ts";
+import type { DType } from "../../kernels/kernel.ts";
+import { type Data, groupSize, type PeerCase, type Product, quantizedWeights, transposed } from "./cases.ts";
+import type { Engine, Ready } from "./engine.ts";
 import { adam, normEps, type TrainingShape, trainingBatch, weightShapes } from "./training.ts";
 
 export async function open(): Promise<Engine> {
@@ -16,11 +17,13 @@ export async function open(): Promise<Engine> {
 
 async function prepare(device: Device, c: PeerCase, data: Data): Promise<Ready> {
   if (c.work.op === "training") return training(device, c.work, data);
+  if (c.work.op === "matmul" && c.work.stored === "f16" && !device.capabilities.features.has("shader-f16"))
+    throw new Error("this adapter has no f16");
   const tape = new Tape(device);
   const inputs: Record<string, Float32Array> = {};
-  const input = (name: string, shape: readonly number[], values: Float32Array) => {
+  const input: Input = (name, shape, values, dtype) => {
     inputs[name] = values;
-    return tape.input(name, shape);
+    return tape.input(name, shape, dtype);
   };
   const y = tape.keep(record(c, data, device, input));
   const plan = await tape.plan();
@@ -34,12 +37,27 @@ async function prepare(device: Device, c: PeerCase, data: Data): Promise<Ready> 
   };
 }
 
-type Input = (name: string, shape: readonly number[], values: Float32Array) => Tensor;
+type Input = (name: string, shape: readonly number[], values: Float32Array, dtype?: DType) => Tensor;
 
-function record({ work: w }: PeerCase, d: Data, device: Device, input: Input): Tensor {
+/** w as the case stores it, (N, K). */
+function weightsOf(device: Device, w: Product, name: string, d: Data): Tensor {
+  const t = device.matrix([w.N, w.K], { dtype: w.stored, name: "w", groupSize });
+  if (!t.quantized) {
+    device.write(t, transposed(d.w, w.K, w.N));
+    return t;
+  }
+  const { bits, scales } = quantizedWeights(w, name);
+  device.upload(t, 0, bits);
+  device.write(t.quantized.scales, scales);
+  return t;
+}
+
+function record({ work: w, name }: PeerCase, d: Data, device: Device, input: Input): Tensor {
   switch (w.op) {
-    case "matmul":
-      return linear(input("x", [w.M, w.K], d.x), device.tensor([w.N, w.K], { data: transposed(d.w, w.K, w.N) }));
+    case "matmul": {
+      const dtype = w.stored === "f16" ? "f16" : "f32";
+      return linear(input("x", [w.M, w.K], d.x, dtype), weightsOf(device, w, name, d), { dtype });
+    }
     case "softmax":
       return softmax(input("x", [w.rows, w.C], d.x));
     case "layernorm":
