@@ -34,6 +34,8 @@ export interface PeerCase {
   readonly result: readonly number[];
   /** Largest |got - want| / (|want| + rms(want)) that counts as right. */
   readonly tolerance: number;
+  /** The same for sums made in f16: K of them, each rounded by up to 2^-11 of itself either way, drift by about 2^-11 sqrt(K). Such a line says so. */
+  readonly halfSums?: number;
 }
 
 /** References are products of the numbers as they are stored, so an error is what sums add, and in f16 the rounding of the result (2^-11). */
@@ -43,6 +45,7 @@ const matmul = (name: string, M: number, N: number, K: number, stored: Product["
   flops: 2 * M * N * K,
   result: [M, N],
   tolerance: stored === "f16" ? 1e-3 : 1e-5,
+  ...(stored === "f16" ? { halfSums: 2 ** -11 * Math.sqrt(K) } : {}),
 });
 const rows = (op: "softmax" | "layernorm", n: number, C: number): PeerCase => ({
   name: `${op} ${n}x${C}`,
