@@ -1,6 +1,6 @@
 // Texts of the 3x3 convolution of stride 1 for subgroups of 8, unrolled: one subgroup owns 8 x 8 output pixels. Each lane holds a column of
-// pixels; for the three taps of a row the columns move one lane along, so that a pixel is loaded once for the three, and a weight once for
-// 64 pixels. `rows` makes 32 output channels, four a lane, with the pixels broadcast; `narrow` makes four, each lane its own pixels, with
+// pixels; for the three taps of a row the columns move one lane along, and for the three rows of taps its pixels move one row up, so that a
+// pixel is loaded once for the nine, and a weight once for 64 pixels. `rows` makes 32 output channels, four a lane, with the pixels broadcast; `narrow` makes four, each lane its own pixels, with
 // the weights broadcast.
 
 const list = (n: number, item: (i: number) => string, by: string): string => Array.from({ length: n }, (_, i) => item(i)).join(by);
@@ -73,30 +73,45 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let top = tile / across % (p.H / 8u) * 8u;
   let start = tile % tiles / (across * (p.H / 8u)) * p.H;
   let I = p.I / 4u;
-  // Lane l starts one pixel to the left of its column; the two pixels right of the eight are kept apart, lane j for row j.
+  // Lane l starts one pixel to the left of its column and keeps ten rows, of which eight are used at a time; the two pixels right of the eight
+  // columns are kept apart, lane j for row j of the eight, the two rows below in lanes 0 and 1.
   let at = left + lane - 1u;
   let inside = at < p.W;
   let beyond = left + 8u < p.W;
-${start}
-  for (var ky = 0u; ky < 3u; ky++) {
 ${lines(
-  8,
-  (j) => `    let h${j} = inside && top + ky + ${j}u - 1u < p.H;
-    let x${j} = select(0u, ((start + top + ky + ${j}u - 1u) * p.W + at) * I, h${j});`,
+  10,
+  (j) => `  let h${j} = inside && top + ${j}u - 1u < p.H;
+  let x${j} = select(0u, ((start + top + ${j}u - 1u) * p.W + at) * I, h${j});`,
 )}
-    let edge_here = top + ky + lane - 1u < p.H;
-    let edge = select(0u, ((start + top + ky + lane - 1u) * p.W + left + 7u) * I, edge_here);
-    let next = select(edge, edge + I, beyond);
-    for (var k = 0u; k < I; k++) {
-${lines(8, (j) => `      var a${j} = select(vec4f(), x[x${j} + k], h${j});`)}
-      var e = select(vec4f(), x[edge + k], edge_here);
-      let f = select(vec4f(), x[next + k], edge_here && beyond);
+${lines(
+  2,
+  (i) => `  let edge_here${i} = top + lane + ${8 * i}u - 1u < p.H${i ? " && lane < 2u" : ""};
+  let edge${i} = select(0u, ((start + top + lane + ${8 * i}u - 1u) * p.W + left + 7u) * I, edge_here${i});
+  let next${i} = select(edge${i}, edge${i} + I, beyond);`,
+)}
+${start}
+  for (var k = 0u; k < I; k++) {
+${lines(10, (j) => `    var o${j} = select(vec4f(), x[x${j} + k], h${j});`)}
+${lines(
+  2,
+  (i) => `    var e${i} = select(vec4f(), x[edge${i} + k], edge_here${i});
+    var f${i} = select(vec4f(), x[next${i} + k], edge_here${i} && beyond);`,
+)}
+    for (var ky = 0u; ky < 3u; ky++) {
+${lines(8, (j) => `      var a${j} = o${j};`)}
+      var e = e0;
       for (var kx = 0u; kx < 3u; kx++) {
         let tap = (ky * 3u + kx) * I + k;
 ${tap}
 ${lines(8, (j) => `        a${j} = select(subgroupShuffle(a${j}, (lane + 1u) % 8u), subgroupBroadcast(e, ${j}u), lane == 7u);`)}
-        e = f;
+        e = f0;
       }
+${lines(9, (j) => `      o${j} = o${j + 1};`)}
+${lines(
+  2,
+  (i) => `      ${"ef"[i]}0 = select(subgroupShuffle(${"ef"[i]}0, (lane + 1u) % 8u), subgroupBroadcast(${"ef"[i]}1, 0u), lane == 7u);
+      ${"ef"[i]}1 = subgroupShuffle(${"ef"[i]}1, (lane + 1u) % 8u);`,
+)}
     }
   }
 ${end}
