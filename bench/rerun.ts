@@ -1,7 +1,7 @@
-// Runs `worldline bench` of two checkouts in turns, so that drift of the machine hits both alike. A git reference becomes a checkout in a
-// temporary folder that shares node_modules.
+// Runs `worldline bench` of two checkouts in turns, so that drift of the machine hits both alike. A git reference becomes a copy of its files in a
+// temporary folder that shares node_modules; it is no worktree, so a run that is interrupted leaves nothing behind in the repository.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
@@ -43,12 +43,11 @@ function checkout(reference: string): Side {
     throw new WorldlineError(`"${reference}" is neither a report, nor a checkout, nor a git reference; give one of these`);
   }
   const folder = join(mkdtempSync(join(tmpdir(), "worldline-bench-")), "checkout");
-  git("worktree", "add", "--detach", folder, commit);
-  if (!existsSync(join(folder, "node_modules"))) symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
-  const remove = () => {
-    git("worktree", "remove", "--force", folder);
-    rmSync(join(folder, ".."), { recursive: true, force: true });
-  };
+  const remove = () => rmSync(join(folder, ".."), { recursive: true, force: true });
+  mkdirSync(folder);
+  const files = execFileSync("git", ["-C", root, "archive", "--format=tar", commit], { maxBuffer: 2 ** 31 });
+  execFileSync("tar", ["-x", "-C", folder], { input: files });
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"), "junction");
   if (!existsSync(join(folder, "cli/bench.ts"))) {
     remove();
     throw new WorldlineError(`${reference} is from before \`worldline bench\` could write reports; compare with a later commit`);

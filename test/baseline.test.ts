@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { comparable, judge, type Reruns } from "../bench/baseline.ts";
+import { comparable, filtersFor, judge, type Reruns } from "../bench/baseline.ts";
 import { defaults, type Row } from "../bench/measure.ts";
 import { parseReport, type Report } from "../bench/report.ts";
 import { summarize } from "../bench/statistics.ts";
@@ -40,12 +40,12 @@ test("rows that seem slower are measured again in turns, and the reruns decide",
   const baseline = report([row("a:plain", [10, 10.1]), row("b:plain", [10, 10.1])], "abc");
   const now = report([row("a:plain", [20, 20.1]), row("b:plain", [10, 10.1])]);
   const asked: string[] = [];
-  const same: Reruns = (commit, kernel) => {
-    asked.push(`${commit} ${kernel}`);
+  const same: Reruns = (commit, filter) => {
+    asked.push(`${commit} ${filter}`);
     return [runs("a:plain", [20, 21, 20.5, 20.2]), runs("a:plain", [20.1, 20.9, 20.4, 20.3])];
   };
   const drift = judge(baseline, now, same, all);
-  assert.equal(asked, ["abc a"]);
+  assert.equal(asked, ["abc a:plain"]);
   assert.equal([drift.comparison.worse, drift.comparison.tested, drift.comparison.differences.length], [false, true, 2]);
   const slower: Reruns = () => [runs("a:plain", [10, 11, 10.5, 10.2]), runs("a:plain", [20, 21, 20.5, 20.2])];
   const real = judge(baseline, now, slower, all).comparison;
@@ -55,6 +55,12 @@ test("rows that seem slower are measured again in turns, and the reruns decide",
     throw new Error("nothing seemed to differ");
   };
   assert.is(judge(baseline, baseline, none, all).comparison.worse, false);
+});
+
+test("no kernel is measured again twice, and no variant that is not meant", () => {
+  assert.equal(filtersFor(["softmax:rows", "softmax:rows", "softmax_dx:rows"]), ["softmax:rows"]);
+  assert.equal(filtersFor(["softmax_dx:rows", "softmax:held", "fill:plain"]), ["softmax", "fill:plain"]);
+  assert.equal(filtersFor(["matmul:tile", "matmul:gemv"]), ["matmul"]);
 });
 
 test("without a commit, or without reruns, the saved samples decide and it is said", () => {
