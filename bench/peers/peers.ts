@@ -92,11 +92,18 @@ interface Player {
   dead?: string;
 }
 
-/** Sends a word and waits for the answer; a dead child answers that it is dead. */
+/** Stops a child or lets it go on: onnxruntime-web spins on a core between its turns too, which then is not there for the others. */
+function hold(p: Player, signal: "SIGSTOP" | "SIGCONT"): void {
+  if (process.platform !== "win32") p.child.kill(signal);
+}
+
+/** Sends a word and waits for the answer; a dead child answers that it is dead. Until it is asked again the child stands still. */
 function ask(p: Player, word: Word | undefined, limit: number): Promise<Answer> {
   if (p.dead) return Promise.resolve({ failed: p.dead });
+  hold(p, "SIGCONT");
   return new Promise((done) => {
     const end = (a: Answer) => {
+      hold(p, "SIGSTOP");
       clearTimeout(timer);
       p.child.off("message", end);
       p.child.off("exit", died);
