@@ -12,10 +12,8 @@ import { type Flow, farneback } from "./farneback.ts";
 import { flowErrors, type Motion, motions } from "./flow_motions.ts";
 
 const device = await openDevice();
-const side = 160;
-
 /** A grey picture as a frame. */
-const frame = (grey: Float32Array, width = side) => ({
+const frame = (grey: Float32Array, width: number) => ({
   width,
   height: width,
   data: Float32Array.from({ length: 3 * grey.length }, (_, i) => grey[Math.floor(i / 3)]),
@@ -29,54 +27,62 @@ interface Row {
 
 const mean = (rows: readonly Row[], of: (row: Row) => number) => rows.reduce((sum, row) => sum + of(row), 0) / rows.length;
 
-test("twenty motions: endpoint and angular error no worse than Farneback's", async () => {
+/** The twenty motions by size: the large ones take seconds to make. */
+const made = new Map<number, readonly Motion[]>();
+const motionsOf = (size: number) => made.get(size) ?? made.set(size, motions(size)).get(size)!;
+
+/** Ours beside the better of Farneback's settings on the twenty motions: no worse on any of them, and on average at most half its endpoint error. */
+async function compare(size: number): Promise<void> {
   const meter = new FlowMeter(device);
   const measured: Row[] = [];
-  for (const motion of motions(side)) {
-    const flow = await meter.flow(frame(motion.first), frame(motion.second));
+  for (const motion of motionsOf(size)) {
+    const flow = await meter.flow(frame(motion.first, size), frame(motion.second, size));
     measured.push({ name: motion.name, ours: flowErrors(motion, flow), theirs: best(motion) });
   }
   await meter.destroy();
   const line = (name: string, a: Row["ours"], b: Row["ours"]) =>
-    `${name.padEnd(24)} ${a.endpoint.toFixed(3)} px ${a.angular.toFixed(2).padStart(5)} deg   ${b.endpoint.toFixed(3)} px ${b.angular.toFixed(2).padStart(5)} deg`;
-  console.log(`${"".padEnd(24)} ours               Farneback`);
+    `${name.padEnd(24)} ${a.endpoint.toFixed(4)} px ${a.angular.toFixed(2).padStart(5)} deg   ${b.endpoint.toFixed(4)} px ${b.angular.toFixed(2).padStart(5)} deg`;
+  console.log(`${`${size} x ${size}`.padEnd(24)} ours                 Farneback`);
   for (const row of measured) console.log(line(row.name, row.ours, row.theirs));
-  // Farneback loses the coarse shift altogether; the claim must hold without that one, too.
-  for (const rows of [measured, measured.filter((row) => row.theirs.endpoint < 2)]) {
+  // Farneback loses the coarse shift altogether; ours must be better without that one, too.
+  for (const [share, rows] of [[0.5, measured] as const, [1, measured.filter((row) => row.theirs.endpoint < 2)] as const]) {
     const ours = { endpoint: mean(rows, (r) => r.ours.endpoint), angular: mean(rows, (r) => r.ours.angular) };
     const theirs = { endpoint: mean(rows, (r) => r.theirs.endpoint), angular: mean(rows, (r) => r.theirs.angular) };
     console.log(line(`mean of ${rows.length}`, ours, theirs));
-    assert.ok(ours.endpoint <= theirs.endpoint, `endpoint error ${ours.endpoint} > ${theirs.endpoint}`);
+    assert.ok(ours.endpoint <= share * theirs.endpoint, `endpoint error ${ours.endpoint} > ${share} x ${theirs.endpoint}`);
     assert.ok(ours.angular <= theirs.angular, `angular error ${ours.angular} > ${theirs.angular}`);
   }
-});
+  for (const { name, ours, theirs } of measured)
+    assert.ok(ours.endpoint <= theirs.endpoint, `${name}: endpoint error ${ours.endpoint} > ${theirs.endpoint}`);
+}
 
-test("512 x 512: error no worse than Farneback's; times in turns are printed", async () => {
+test("twenty motions of 160 x 160: endpoint error no worse than Farneback's on any, at most half on average", () => compare(160));
+
+test("twenty motions of 512 x 512: the same", () => compare(512));
+
+test("512 x 512: times in turns with Farneback are printed", async () => {
   const meter = new FlowMeter(device);
-  const motion = motions(512)[0];
+  const motion = motionsOf(512).find(({ name }) => name === "waves 4 high")!;
   const [a, b] = [motion.first, motion.second].map((grey) => frame(grey, 512));
   const [ours, theirs]: [number[], number[]] = [[], []];
-  const settings = { levels: 3, polyN: 5, polySigma: 1.2 };
-  const errors = flowErrors(motion, await meter.flow(a, b));
-  for (let i = 0; i < 3; i++) {
+  await meter.flow(a, b);
+  for (let i = 0; i < 7; i++) {
     const begin = performance.now();
     await meter.flow(a, b);
     ours.push(performance.now() - begin);
-    theirs.push(farneback(motion, settings).milliseconds);
+    theirs.push(farneback(motion, documented).milliseconds);
   }
   await meter.destroy();
-  const [own, other] = [ours, theirs].map((times) => times.sort((x, y) => x - y)[1]);
+  const [own, other] = [ours, theirs].map((times) => times.sort((x, y) => x - y)[3]);
   console.log(`ours ${own.toFixed(0)} ms, Farneback ${other.toFixed(0)} ms: ${(other / own).toFixed(2)} times as fast (above 1 is faster)`);
-  const reference = farneback(motion, settings).errors;
-  assert.ok(errors.endpoint <= reference.endpoint, `endpoint error ${errors.endpoint} > ${reference.endpoint}`);
 });
 
-/** The better of Farneback's settings in OpenCV's documentation and a deeper pyramid with its wider polynomials. */
+/** Farneback's settings in OpenCV's documentation. */
+const documented = { levels: 3, polyN: 5, polySigma: 1.2 };
+
+/** The better of those settings and a deeper pyramid with its wider polynomials. */
 function best(motion: Motion): Flow["errors"] {
-  const runs = [
-    { levels: 3, polyN: 5, polySigma: 1.2 },
-    { levels: 5, polyN: 7, polySigma: 1.5 },
-  ].map((settings) => farneback(motion, settings).errors);
+  const runs = [documented, { levels: 5, polyN: 7, polySigma: 1.5 }].map((settings) => farneback(motion, settings).errors);
   return runs[0].endpoint <= runs[1].endpoint ? runs[0] : runs[1];
 }
 
@@ -93,7 +99,8 @@ test("flow: sizes that do not fit are refused in a sentence; equal pictures have
   const tape = new Tape(device);
   const [a, b] = [tape.input("a", [4, 5]), tape.input("b", [5, 4])];
   assert.throws(() => opticalFlow(a, b), /opticalFlow: .*both must be grey pictures \(height, width\) of one size/);
-  assert.throws(() => opticalFlow(a, a, { radius: 0.5 }), /radius is 0.5; give a whole number from 1 on/);
+  assert.throws(() => opticalFlow(a, a, { iterations: 0.5 }), /iterations is 0.5; give a whole number from 1 on/);
+  assert.throws(() => opticalFlow(a, a, { deviation: 0 }), /deviation is 0; give a number of cells above 0/);
 });
 
 /** A noisy clip in which a textured square moves for six frames around each moment, fastest in their middle, while the light flickers. */

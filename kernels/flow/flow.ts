@@ -1,20 +1,11 @@
 // Dense optical flow between two grey pictures, coarse to fine: equal light (flow_light),
-// a pyramid (flow_level), at each level several rounds of linear equations per pixel
-// (flow_terms), their sums under a window (flow_rows along rows, flow_solve along columns) and the displacement that fits them best (flow_solve),
-// and its enlargement for the next level (flow_grow): Lucas and Kanade 1981 with the warping of Bouguet 2001, for every pixel. flow_speed sums lengths.
-import { type Capabilities, grid2d, kernel, type Numbers } from "../kernel.ts";
+// a pyramid (flow_level), at each level several rounds of linear equations per pixel, summed by cells (flow_cells), and of the displacement that fits
+// those under a window best (flow_solve), and its enlargement for the next level and at last for every pixel (flow_grow): Lucas and Kanade 1981 with
+// the warping of Bouguet 2001, on a dense grid. flow_speed sums lengths.
+import { grid2d, kernel, type Numbers } from "../kernel.ts";
 
 const perPixel = (count: number, { WG }: Numbers) => grid2d(Math.ceil(count / WG));
 const shared = { lib: ["grid"], consts: { WG: 64 } } as const;
-/** A variant that takes four columns an invocation. */
-const quads = (file: string, planes: number) => ({
-  name: "quads",
-  source: new URL(file, import.meta.url),
-  lib: ["grid"],
-  when: ({ W }: Numbers) => W % 4 === 0,
-  consts: (_: Numbers, { software, lanes }: Capabilities) => ({ WG: software ? Math.max(4, lanes) : 64 }),
-  grid: ({ H, W }: Numbers, consts: Numbers) => perPixel((planes * H * W) / 4, consts),
-});
 
 export const flowLevel = kernel({
   ...shared,
@@ -23,49 +14,44 @@ export const flowLevel = kernel({
   reads: ["x"],
   writes: ["y"],
   params: { H: "u32", W: "u32", OH: "u32", OW: "u32", step: "u32" },
-  grid: ({ OH, OW }, consts) => perPixel(OH * OW, consts),
+  grid: ({ OH, OW }, consts) => perPixel(Math.ceil(OH / 4) * Math.ceil(OW / 4), consts),
+  consts: ({ step }) => ({ WG: 64, STEP: step }),
+});
+
+/** Pixels on a side of a cell: the unrolled vec4 of flow_cells.wgsl. */
+export const cellSide = 4;
+/** Numbers that flow_cells writes for a cell. */
+export const cellPlanes = 7;
+
+export const flowCells = kernel({
+  ...shared,
+  name: "flow_cells",
+  source: new URL("./flow_cells.wgsl", import.meta.url),
+  reads: ["a", "b", "flow", "light"],
+  writes: ["cells"],
+  params: { H: "u32", W: "u32", scale: "f32" },
+  grid: ({ H, W }, consts) => perPixel(Math.ceil(H / cellSide) * Math.ceil(W / cellSide), consts),
 });
 
 export const flowLight = kernel({
-  ...shared,
   name: "flow_light",
   source: new URL("./flow_light.wgsl", import.meta.url),
-  reads: ["x", "sx", "sa"],
-  writes: ["y"],
+  lib: ["reduce"],
+  reads: ["cells", "light"],
+  writes: ["next"],
   params: { n: "u32" },
-  grid: ({ n }, consts) => perPixel(n, consts),
-});
-
-export const flowTerms = kernel({
-  ...shared,
-  name: "flow_terms",
-  source: new URL("./flow_terms.wgsl", import.meta.url),
-  reads: ["a", "b", "flow"],
-  writes: ["terms"],
-  params: { H: "u32", W: "u32", scale: "f32" },
-  grid: ({ H, W }, consts) => perPixel(H * W, consts),
-});
-
-export const flowRows = kernel({
-  ...shared,
-  name: "flow_rows",
-  source: new URL("./flow_rows.wgsl", import.meta.url),
-  reads: ["terms", "window"],
-  writes: ["sums"],
-  params: { H: "u32", W: "u32", R: "u32" },
-  grid: ({ H, W }, consts) => perPixel(5 * H * W, consts),
-  variants: [quads("./flow_rows_quads.wgsl", 5)],
+  consts: { WG: 64 },
+  grid: () => [1],
 });
 
 export const flowSolve = kernel({
   ...shared,
   name: "flow_solve",
   source: new URL("./flow_solve.wgsl", import.meta.url),
-  reads: ["sums", "window", "flow"],
+  reads: ["cells", "flow"],
   writes: ["next"],
-  params: { H: "u32", W: "u32", R: "u32", prior: "f32" },
-  grid: ({ H, W }, consts) => perPixel(H * W, consts),
-  variants: [quads("./flow_solve_quads.wgsl", 1)],
+  params: { H: "u32", W: "u32", centre: "f32", near: "f32", far: "f32", prior: "f32" },
+  grid: ({ H, W }, consts) => perPixel(H * Math.ceil(W / 4), consts),
 });
 
 export const flowGrow = kernel({
@@ -74,8 +60,8 @@ export const flowGrow = kernel({
   source: new URL("./flow_grow.wgsl", import.meta.url),
   reads: ["x"],
   writes: ["y"],
-  params: { H: "u32", W: "u32", OH: "u32", OW: "u32" },
-  grid: ({ OH, OW }, consts) => perPixel(OH * OW, consts),
+  params: { H: "u32", W: "u32", OH: "u32", OW: "u32", N: "u32", first: "f32", gain: "f32" },
+  grid: ({ H, W }, consts) => perPixel((H + 1) * (W + 1), consts),
 });
 
 /** Length of the partial sums that flow_speed writes. */
