@@ -10,11 +10,12 @@ import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
 import { Rng } from "../engine/rng.ts";
 import { writeFileAtomic } from "../weights/file_source.ts";
-import { copySystem, folderSystem, measureSystems, pixelMetrics } from "../world/bench.ts";
+import { copySystem, folderSystem, measureSystems } from "../world/bench.ts";
 import { CodeStore } from "../world/codes.ts";
 import { cut, finals, joinShards, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
 import { ShardRunner } from "../world/job_stages.ts";
 import { loadModel } from "../world/model.ts";
+import { pictureMetrics } from "../world/model_metrics.ts";
 import { encodePng } from "../world/pictures.ts";
 import { predict, readPredictions } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
@@ -178,10 +179,16 @@ test("drawings in shards are those of the whole list; evaluation in shards are i
   const pictures = join(out, "pictures");
   assert.equal(readdirSync(pictures).sort(), records.map((r) => `${r.id}.png`).sort());
   const toml = join(folder, "eval.toml");
-  writeFileSync(toml, `stage = "eval"\ndata = "pairs.jsonl"\nshard = 4\nsystems = { ours = "edited/pictures" }\n`);
+  writeFileSync(
+    toml,
+    `stage = "eval"\ndata = "pairs.jsonl"\nshard = 4\nsystems = { ours = "edited/pictures" }\nmodel = ${JSON.stringify(base)}\n`,
+  );
   const measured = await alone(toml, "measured");
   const straight = join(folder, "straight");
-  await measureSystems(records, [copySystem, folderSystem("ours", pictures)], straight, { metrics: pixelMetrics });
+  await measureSystems(records, [copySystem, folderSystem("ours", pictures)], straight, {
+    metrics: await pictureMetrics({ tokens: model }),
+  });
+  assert.match(readFileSync(join(measured, "samples.jsonl"), "utf8"), /"ssim":[^}]*"tokens":/);
   assert.is(readFileSync(join(measured, "samples.jsonl"), "utf8"), readFileSync(join(straight, "samples.jsonl"), "utf8"));
   assert.not.ok(existsSync(join(measured, "partial")));
 });
