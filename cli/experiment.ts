@@ -6,7 +6,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { aligned } from "../world/bench_results.ts";
-import { runExperiment } from "../world/experiment.ts";
+import { runExperiments } from "../world/experiment.ts";
 import { type ExperimentConfig, readExperiment, resized } from "../world/experiment_config.ts";
 import { annotationRows, experimentHtml, experimentRows } from "../world/experiment_report.ts";
 import { writeText } from "../world/records.ts";
@@ -48,20 +48,20 @@ async function run(files: readonly string[], f: Flags): Promise<void> {
   const device = await openDevice();
   const base = f.base ?? fileURLToPath(shippedBase("default"));
   const signal = interruption();
-  for (const [i, config] of configs.entries()) {
-    if (files.length > 1) say(config.title);
-    const place = { folder: f.out, world: presets.default.world, base };
-    const outcomes = await runExperiment(device, config, place, { say, progress, signal });
+  const place = { folder: f.out, world: presets.default.world, base };
+  let i = 0;
+  for await (const outcomes of runExperiments(device, configs, place, { say, progress, signal })) {
+    const [config, folder] = [configs[i], folders[i++]];
     const { labels, clips, cdm_steps, cwm_steps } = config;
     const origin = {
       ...originOf(device, config.seeds.join(", ")),
       sizes: `${labels} labels, ${clips} clips, ${cdm_steps} steps of the dynamics model, ${cwm_steps} of each world model${f.scale === 1 ? "" : ` (${f.scale} times the file's)`}`,
     };
-    await writeText(join(folders[i], "results.json"), `${JSON.stringify({ config, outcomes, origin }, null, 1)}\n`);
-    await writeText(join(folders[i], "report.html"), experimentHtml(config, outcomes, origin));
+    await writeText(join(folder, "results.json"), `${JSON.stringify({ config, outcomes, origin }, null, 1)}\n`);
+    await writeText(join(folder, "report.html"), experimentHtml(config, outcomes, origin));
     const { head, rows } = experimentRows(config, outcomes);
     for (const line of aligned(head, rows)) say(line);
     for (const line of aligned(["labels", "true %", "n"], annotationRows(outcomes))) say(line);
-    say(`${join(folders[i], "report.html")}: ${config.system.length} systems, ${config.seeds.length} seeds`);
+    say(`${join(folder, "report.html")}: ${config.system.length} systems, ${config.seeds.length} seeds`);
   }
 }

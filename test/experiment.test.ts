@@ -1,17 +1,18 @@
 // Experiments: the shipped files are read, mistakes are said, tables hold what hand-made outcomes say, and a tiny grid that is stopped at every stage ends with
-// the same files as one that is not, its numbers being those of its predictions judged anew.
+// the same files as one that is not, its numbers being those of its predictions judged anew; experiments in one folder train each distinct model once.
 // Run: node --import tsx test/experiment.test.ts
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
-import { runExperiment, type SeedOutcome } from "../world/experiment.ts";
-import { parseExperiment, readExperiment, resized } from "../world/experiment_config.ts";
+import { type PickedPrediction, runExperiments, type SeedOutcome } from "../world/experiment.ts";
+import { type ExperimentConfig, parseExperiment, readExperiment, resized } from "../world/experiment_config.ts";
+import type { ExperimentHooks, ExperimentPlace } from "../world/experiment_data.ts";
 import { annotationRows, experimentHtml, experimentRows, overSeeds, t95 } from "../world/experiment_report.ts";
 import { loadModel } from "../world/model.ts";
-import type { Prediction } from "../world/predictions.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { verdictOn } from "../world/tabletop/evaluate.ts";
 import type { Verdict } from "../world/tabletop/oracle.ts";
@@ -35,6 +36,8 @@ test("the shipped experiments are read, and their test worlds can be made", asyn
     system.map((s) => s.k),
     [1, 2, 4, 8],
   );
+  const half = resized(await readExperiment(`${folder}figure4.toml`), 0.5, [7]);
+  assert.equal([half.labels, half.clips, half.cdm_steps, half.cwm_steps, half.test, half.seeds], [1000, 150, 800, 600, 200, [7]]);
 });
 
 const head = 'title = "t"\nquestion = "q"\nseeds = [0, 1]\nlabels = 1\ntest = 10\nclips = 1\ncdm_steps = 1\ncwm_steps = 1\n';
@@ -109,17 +112,21 @@ k = 2
 verifier = "other-seed"
 `;
 
-type Judged = Prediction & { success: boolean; done: boolean; minimal: boolean };
+const base = fileURLToPath(shippedBase("default"));
+const quiet = () => () => undefined;
+const place = (folder: string): ExperimentPlace => ({ folder, world: presets.default.world, base });
+
+async function outcomesOf(device: Device, config: ExperimentConfig, at: ExperimentPlace, hooks: ExperimentHooks): Promise<SeedOutcome[]> {
+  for await (const outcomes of runExperiments(device, [config], at, hooks)) return outcomes;
+  throw new Error("no outcome");
+}
 
 test("a tiny grid stopped after every stage ends as an undisturbed one, and its numbers are those of its own predictions", async () => {
   const device = await openDevice();
   const config = parseExperiment(tiny, "tiny.toml");
-  const base = fileURLToPath(shippedBase("default"));
   const [calm, stopped] = [scratchFolder(), scratchFolder()];
-  const place = (folder: string) => ({ folder, world: presets.default.world, base });
-  const quiet = () => () => undefined;
   let titles = 0;
-  const [outcome] = await runExperiment(device, config, place(calm), { say: () => titles++, progress: quiet });
+  const [outcome] = await outcomesOf(device, config, place(calm), { say: () => titles++, progress: quiet });
 
   // Each run of the second folder is stopped as its second stage is announced.
   let runs = 0;
@@ -131,7 +138,7 @@ test("a tiny grid stopped after every stage ends as an undisturbed one, and its 
       if (text.startsWith("*") && ++stages === 2) stop.abort(new Error("stopped"));
       if (stages === 2) throw new Error("stopped");
     };
-    last = await runExperiment(device, config, place(stopped), { say, progress: quiet, signal: stop.signal }).catch((error: Error) => {
+    last = await outcomesOf(device, config, place(stopped), { say, progress: quiet, signal: stop.signal }).catch((error: Error) => {
       assert.is(error.message, "stopped");
       return undefined;
     });
@@ -144,16 +151,23 @@ test("a tiny grid stopped after every stage ends as an undisturbed one, and its 
   assert.is(lists.length, 7, lists.join());
   for (const file of lists) assert.is(seed(stopped, file), seed(calm, file), file);
 
-  // The oracle judges the kept choices anew.
+  // The oracle judges the kept choices anew, scene by scene.
   const model = await loadModel(device, base);
   const name = lists[0].split(" ")[1];
-  const records = await readRecords<TripletRecord>(join(calm, "seed-3", "data", `${name}.jsonl`));
+  const records = await readRecords<TripletRecord>(join(calm, "seed-3", "tests", `${name}.jsonl`));
   assert.is(outcome.test, records.length);
+  const ends = [
+    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k1 t0\.8 by none\.jsonl$/,
+    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k3 t0\.8 by cdm-\w+\.jsonl$/,
+    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k3 t0\.8 by oracle\.jsonl$/,
+    /^drawn \S+ plain-labels-\w+ k2 t0\.8 by cdm-\w+-other-seed\.jsonl$/,
+  ];
   for (const [i, { system, success, done, minimal, families }] of outcome.systems.entries()) {
     const { k, verifier } = config.system[i];
-    const training = i === 3 ? "plain-labels" : "cwm-synthetic-0.4-0.8";
-    const lines = seed(calm, `drawn ${name} ${training} k${k} t0.8 ${verifier}.jsonl`).trim().split("\n");
-    const list = lines.map((line) => JSON.parse(line) as Judged);
+    const file = lists.find((f) => ends[i].test(f));
+    assert.ok(file, `${system}: ${lists.join(", ")}`);
+    const lines = seed(calm, file).trim().split("\n");
+    const list = lines.map((line) => JSON.parse(line) as PickedPrediction);
     const verdicts: Verdict[] = [];
     for (const [r, p] of list.entries()) {
       assert.is(p.candidates.length, k);
@@ -172,26 +186,84 @@ test("a tiny grid stopped after every stage ends as an undisturbed one, and its 
     const mean = Object.values(families).reduce((a, b) => a + b, 0) / Object.keys(families).length;
     assert.ok(Math.abs(mean - success) < 1e-9, "families come in equal shares");
   }
-  const kept = seed(calm, "annotated.jsonl").trim().split("\n").length;
+  const annotated = readdirSync(join(calm, "seed-3")).find((f) => f.startsWith("annotated"))!;
+  const kept = seed(calm, annotated).trim().split("\n").length;
   assert.equal([outcome.pairs, outcome.kept.one.pairs, outcome.kept["plain, other"]], [kept, Math.round(0.4 * kept), undefined]);
 
-  // Another experiment of the same sizes uses what is there; one of other sizes is refused.
+  // Another experiment uses what is there; another world is refused.
   const more = parseExperiment(`${tiny}[[system]]\nname = "two"\nk = 2\nverifier = "self"\n`, "more.toml");
   const said: string[] = [];
-  const [second] = await runExperiment(device, more, place(calm), { say: (text) => said.push(text), progress: quiet });
+  const [second] = await outcomesOf(device, more, place(calm), { say: (text) => said.push(text), progress: quiet });
   assert.equal(second.systems.slice(0, 4), outcome.systems);
-  assert.not.ok(
-    said.some((text) => /training|labelled|clips/.test(text)),
-    said.join(),
+  assert.equal(
+    said.filter((text) => text.startsWith("*")).map((text) => text.replace(/-[0-9a-f]{8}/, "")),
+    ["* cwm-synthetic-0.4-0.8: 2 drawings a scene", "* two: picked by self and judged"],
   );
-  const larger = resized(config, 2);
-  assert.equal([larger.labels, larger.clips, larger.cdm_steps, larger.cwm_steps, larger.test], [24, 4, 8, 6, 10]);
+  const other = { ...place(calm), world: { ...presets.default.world, noise: 0.02 } };
   let refused = "";
-  await runExperiment(device, larger, place(calm), { say: () => undefined, progress: quiet }).catch((error: Error) => {
+  await outcomesOf(device, config, other, { say: () => undefined, progress: quiet }).catch((error: Error) => {
     refused = error.message;
   });
   assert.match(refused, /holds a run with other settings/);
-  assert.ok(existsSync(join(calm, "seed-3", "stages.json")));
+});
+
+test("experiments of one run train each distinct model once, and make data, clips, labels and drawings once", async () => {
+  const device = await openDevice();
+  const small = (c: ExperimentConfig): ExperimentConfig => ({
+    ...c,
+    seeds: [1],
+    ...{ labels: 6, test: 5, clips: 1, clip_actions: [8, 9], cdm_steps: 2, cwm_steps: 1 },
+    system: c.system.map((s) => ({ ...s, k: Math.min(s.k, 2), threshold: s.threshold && -100 })),
+  });
+  const files = ["verifier", "annotation_quality", "figure4", "table4", "transfer", "spatial_count"];
+  const configs: ExperimentConfig[] = [];
+  for (const file of files) configs.push(small(await readExperiment(`${folder}${file}.toml`)));
+  // The same labels and dynamics model, longer training of the world model.
+  configs.push({ ...small({ ...configs[0], system: configs[0].system.slice(0, 1) }), cwm_steps: 2 });
+  const said: string[] = [];
+  const seen: SeedOutcome[][] = [];
+  const hooks = { say: (text: string) => said.push(text), progress: quiet };
+  for await (const outcomes of runExperiments(device, configs, place(scratchFolder()), hooks)) seen.push(outcomes);
+  assert.equal(
+    seen.map(([o]) => o.systems.length),
+    configs.map((c) => c.system.length),
+  );
+  const stages = said.filter((text) => text.startsWith("* ")).map((text) => text.slice(2));
+  assert.equal(
+    stages
+      .flatMap((text) => /^training (.*)$/.exec(text)?.[1] ?? [])
+      .map((name) => name.replace(/-[0-9a-f]{8}/, ""))
+      .sort(),
+    [
+      "cdm",
+      "cdm-other-seed",
+      "cwm-labels-0.8",
+      "cwm-synthetic-0.15-0.8",
+      "cwm-synthetic-0.4-0.8",
+      "cwm-synthetic-0.4-0.8",
+      "cwm-synthetic-0.7-0.8",
+      "cwm-synthetic-1-0.8",
+      "cwm-synthetic-1-100-0.8",
+      "plain-labels",
+      "plain-synthetic-0.4",
+    ],
+  );
+  const count = (what: RegExp) => stages.filter((text) => what.test(text)).length;
+  assert.equal(
+    [
+      /labelled triplets/,
+      /triplets for testing/,
+      /^1 clips/,
+      /key frames/,
+      /names the actions of clips/,
+      /names the actions of the test/,
+    ].map(count),
+    [1, 3, 1, 1, 1, 3],
+  );
+  // On the plain scenes nine world models draw once and two of them twice; on those of transfer and of spatial edits two draw once and one twice.
+  assert.equal([count(/ 1 drawing a scene/), count(/ 2 drawings a scene/)], [9 + 2 + 2, 2 + 1 + 1]);
+  // By both dynamics models and the oracle in the first file, once for figure4's three equal systems, once in each of the last two.
+  assert.is(count(/picked by/), 3 + 1 + 1 + 1);
 });
 
 test.run();

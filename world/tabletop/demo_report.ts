@@ -1,6 +1,7 @@
 // The numbers of a demo run, read back from its files: the oracle judges every picture and sentence, shares get their intervals, and the first
 // seed's examples become pictures.
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
 import type { TrainRecord } from "../../train/loop.ts";
 import { CodeStore } from "../codes.ts";
@@ -17,7 +18,7 @@ import { familyOf, parseAction } from "./actions.ts";
 import type { ClipTruth } from "./clip_files.ts";
 import { metaOf } from "./dataset.ts";
 import { type DemoContext, flatSettings, predictionsOf, type SeedRun, triplets, type VariantName } from "./demo.ts";
-import { actionRates, isValid, oracleError, type SystemRates, systemRates, verdictOn } from "./evaluate.ts";
+import { actionRates, isValid, judgePredictions, oracleError, type SystemRates, systemRates, verdictOn } from "./evaluate.ts";
 import { explains, type Verdict } from "./oracle.ts";
 import { kindsOf, type Scene, type Tabletop } from "./world.ts";
 
@@ -84,13 +85,8 @@ async function judgeSeed(c: DemoContext, model: Model, run: SeedRun): Promise<Ju
   verdicts.copy = records.map((r, i) => [verdictOn(world, r, sources[i])]);
   for (const name of run.names) {
     const list = await predictionsOf(run, name);
-    const flat = await model.pictures.decode(
-      list.flatMap((p) => p.candidates),
-      list[0].columns,
-    );
     const K = list[0].candidates.length;
-    const drawn = list.map((_, i) => flat.slice(i * K, (i + 1) * K));
-    const all = records.map((r, i) => drawn[i].map((p) => verdictOn(world, r, p)));
+    const { pictures: drawn, verdicts: all } = await judgePredictions(world, model.pictures, records, list);
     predictions[name] = list;
     pictures[name] = drawn;
     verdicts[name] = all;
@@ -169,7 +165,7 @@ function seedValues(world: Tabletop, j: Judged): Record<string, number> {
 }
 
 async function dataFacts(run: SeedRun, labels: number, test: number): Promise<Report["data"]> {
-  const truths = await clipTruths(run);
+  const truths = await clipTruths(run.stages.path("clips"));
   const pairs = await readRecords(run.stages.path("frames", "pairs.jsonl"));
   const several = pairs.filter((p) => actionsBetween(truths, p) > 1).length;
   const frames = new Set(pairs.flatMap((p) => [p.source, p.target]));
@@ -185,9 +181,9 @@ async function dataFacts(run: SeedRun, labels: number, test: number): Promise<Re
   };
 }
 
-/** What the clips of a run show, by clip. */
-export async function clipTruths(run: Pick<SeedRun, "stages">): Promise<Map<string, ClipTruth>> {
-  const text = await readFile(run.stages.path("clips", "truth.jsonl"), "utf8");
+/** What the clips of a folder show, by clip. */
+export async function clipTruths(folder: string): Promise<Map<string, ClipTruth>> {
+  const text = await readFile(join(folder, "truth.jsonl"), "utf8");
   const list = text
     .split("\n")
     .filter(Boolean)
@@ -211,7 +207,7 @@ function actionsBetween(truths: ReadonlyMap<string, ClipTruth>, pair: { source: 
 }
 
 async function annotationFacts(world: Tabletop, run: SeedRun): Promise<Report["annotation"]> {
-  const truths = await clipTruths(run);
+  const truths = await clipTruths(run.stages.path("clips"));
   const right = (r: AnnotatedRecord) => {
     const [a, b] = [restOf(truths, r.source), restOf(truths, r.target)];
     if (!a || !b) return false;

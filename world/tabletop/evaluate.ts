@@ -1,6 +1,8 @@
 // Judging models on the embedded world with its exact oracle: drawn pictures (edit done, nothing else changed) and said actions (exact, valid).
 import { WorldlineError } from "../../engine/errors.ts";
+import type { PictureCoder } from "../../tokenizer/image.ts";
 import type { Picture } from "../../tokenizer/pixels.ts";
+import type { Prediction } from "../predictions.ts";
 import type { TripletRecord } from "../records.ts";
 import { type Rate, rate, rateOf } from "../report.ts";
 import { parseAction } from "./actions.ts";
@@ -13,6 +15,22 @@ export function verdictOn(world: Tabletop, record: TripletRecord, picture: Pictu
   const meta = metaOf(record);
   if (!meta?.before) throw new WorldlineError(`${record.id} has no true scene; the oracle judges records of the tabletop world only`);
   return judge(world, parseAction(world, record.action), meta.before, parse(world, picture).kinds);
+}
+
+/** Decodes every candidate of predictions (all of one size and number) and judges each: [record][candidate]. */
+export async function judgePredictions(
+  world: Tabletop,
+  coder: Pick<PictureCoder, "decode">,
+  records: readonly TripletRecord[],
+  predictions: readonly Prediction[],
+): Promise<{ pictures: Picture[][]; verdicts: Verdict[][] }> {
+  const { candidates, columns } = predictions[0];
+  const flat = await coder.decode(
+    predictions.flatMap((p) => p.candidates),
+    columns,
+  );
+  const pictures = predictions.map((_, i) => flat.slice(i * candidates.length, (i + 1) * candidates.length));
+  return { pictures, verdicts: records.map((r, i) => pictures[i].map((picture) => verdictOn(world, r, picture))) };
 }
 
 /** How a system did over a test set: success, edit done, nothing else changed, and success by family. */
