@@ -8,7 +8,7 @@ import { checkWritable } from "../weights/file_source.ts";
 import { aligned } from "../world/bench_results.ts";
 import { runExperiments } from "../world/experiment.ts";
 import { type ExperimentConfig, readExperiment, resized } from "../world/experiment_config.ts";
-import { annotationRows, experimentHtml, experimentRows } from "../world/experiment_report.ts";
+import { experimentHtml, labelLines, labelRows, systemLines, systemRows } from "../world/experiment_report.ts";
 import { writeText } from "../world/records.ts";
 import { presets, shippedBase } from "../world/tabletop/presets.ts";
 import { interruption, number, progress, say } from "./terminal.ts";
@@ -20,7 +20,7 @@ export function register(program: Command): void {
     .command("experiment")
     .argument("<files...>", "experiments (TOML); examples/experiments holds those of the paper's tables")
     .description("compare systems over seeds on the embedded world and write a report with intervals")
-    .requiredOption("--out <folder>", "run folder; a rerun goes on where it stopped, and files of the same sizes share data and models")
+    .requiredOption("--out <folder>", "run folder; a rerun goes on where it stopped, and files share equal data and models")
     .option("--base <folder>", "tabletop base to start from (default: the shipped one)")
     .option("--scale <x>", "times the files' labels, clips and steps (not their test scenes), for a smaller run", number(0.001, 100), 1)
     .option("--seeds <list>", "these seeds instead of the files', as 0,1", seedList)
@@ -59,9 +59,8 @@ async function run(files: readonly string[], f: Flags): Promise<void> {
     };
     await writeText(join(folder, "results.json"), `${JSON.stringify({ config, outcomes, origin }, null, 1)}\n`);
     await writeText(join(folder, "report.html"), experimentHtml(config, outcomes, origin));
-    const { head, rows } = experimentRows(config, outcomes);
-    for (const line of aligned(head, rows)) say(line);
-    for (const line of aligned(["labels", "true %", "n"], annotationRows(outcomes))) say(line);
+    for (const { head, lines } of [systemLines(systemRows(config, outcomes)), labelLines(labelRows(config, outcomes))])
+      for (const line of aligned(head, lines)) say(line);
     say(`${join(folder, "report.html")}: ${config.system.length} systems, ${config.seeds.length} seeds`);
   }
 }

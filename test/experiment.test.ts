@@ -11,7 +11,17 @@ import { openDevice } from "../engine/node.ts";
 import { type PickedPrediction, runExperiments, type SeedOutcome } from "../world/experiment.ts";
 import { type ExperimentConfig, parseExperiment, readExperiment, resized } from "../world/experiment_config.ts";
 import type { ExperimentHooks, ExperimentPlace } from "../world/experiment_data.ts";
-import { annotationRows, experimentHtml, experimentRows, overSeeds, t95 } from "../world/experiment_report.ts";
+import {
+  difference,
+  experimentHtml,
+  inPercent,
+  labelLines,
+  labelRows,
+  overSeeds,
+  systemLines,
+  systemRows,
+  t95,
+} from "../world/experiment_report.ts";
 import { loadModel } from "../world/model.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { verdictOn } from "../world/tabletop/evaluate.ts";
@@ -60,29 +70,49 @@ test("tables: means over seeds with Student's interval, one seed with Wilson's, 
     [9, 2.262157],
   ])
     assert.ok(Math.abs(t95(df) - t) < 1e-4, `t of ${df}: ${t95(df)}`);
-  assert.is(overSeeds([0.5], 100), "50.0 (40.4 to 59.6)");
-  assert.is(overSeeds([0.2, 0.4], 10), "30.0 (-97.1 to 157.1)");
-  const config = parseExperiment(`${head}[[system]]\nname = "a"\n[[system]]\nname = "b"\nsynthetic = false\n`, "e.toml");
+  assert.is(inPercent(overSeeds([0.5], 100)), "50.0 (40.4 to 59.6)");
+  assert.is(inPercent(overSeeds([0.2, 0.4], 10)), "30.0 (0.0 to 100.0)");
+  assert.is(inPercent(overSeeds([0.3, 0.31, 0.32], 10)), "31.0 (28.5 to 33.5)");
+  const third = '[[system]]\nname = "c"\nkeep = 0.5\n';
+  const config = parseExperiment(`${head}[[system]]\nname = "a"\n[[system]]\nname = "b"\nk = 2\nverifier = "self"\n${third}`, "e.toml");
+  const system = (name: string, success: number) => ({
+    ...{ system: name, success, done: success, minimal: 1, families: { move: success } },
+    right: Array.from({ length: 10 }, (_, i) => i < 10 * success),
+  });
   const outcome = (seed: number, a: number, b: number): SeedOutcome => ({
-    seed,
-    test: 10,
-    cdm: 0.5,
-    annotations: 0.4,
-    pairs: 20,
-    kept: { a: { pairs: 8, valid: 0.9 } },
-    systems: [
-      { system: "a", success: a, done: a, minimal: 1, families: { move: a } },
-      { system: "b", success: b, done: b, minimal: 1, families: { move: b } },
-    ],
+    ...{ seed, test: 10, cdm: 0.5, annotations: 0.4, pairs: 20 },
+    kept: { a: { pairs: 8, valid: 0.9 }, b: { pairs: 8, valid: 0.9 }, c: { pairs: 10, valid: 0.6 } },
+    systems: [system("a", a), system("b", b), system("c", 0)],
   });
   const outcomes = [outcome(0, 0.6, 0.4), outcome(1, 0.8, 0.6)];
-  const { head: titles, rows } = experimentRows(config, outcomes);
-  assert.equal(titles, ["system", "right %", "minus a", "edit done %", "nothing else %", "move"]);
-  assert.equal([rows[0][2], rows[1][0], rows[1][5]], ["", "b", "50.0"]);
-  assert.match(rows[1][2], /^-20\.0 \(-20\.0 to -20\.0\)$/);
-  assert.equal(annotationRows(outcomes)[2], ["kept for a", "90.0 (90.0 to 90.0)", "8"]);
+  const { head: titles, lines } = systemLines(systemRows(config, outcomes));
+  assert.equal(titles, ["system", "right %", "minus the first", "edit done %", "nothing else %", "move"]);
+  assert.equal([lines[0][2], lines[1][0], lines[1][5]], ["", "b", "50.0"]);
+  assert.is(lines[1][2], "-20.0 (-20.0 to -20.0)");
+  assert.equal(labelLines(labelRows(config, outcomes)).lines.slice(2), [
+    ["kept for a, b", "90.0 (90.0 to 90.0)", "8"],
+    ["kept for c", "60.0 (60.0 to 60.0)", "10"],
+  ]);
+  // Ten records, two of them right by a alone and none by b alone: -0.2 with a standard error of sqrt(0.16 / 9) and t = 2.262.
+  assert.is(inPercent(difference([system("b", 0.4)], [system("a", 0.6)])), "-20.0 (-50.2 to 10.2)");
   const page = experimentHtml({ ...config, title: "<i>" }, outcomes, { command: "worldline experiment" });
-  assert.ok(page.includes("&#60;i&#62;") && page.includes("Student") && !/https?:\/\//.test(page));
+  assert.ok(page.includes("&#60;i&#62;") && page.includes("paired by seed") && !/https?:\/\//.test(page));
+  assert.ok(page.includes("<b>\u221220.0</b>"), "a difference larger than its interval is in bold");
+  const single = experimentHtml(config, outcomes.slice(0, 1), {});
+  assert.ok(single.includes("paired by scene") && single.includes("\u221220.0 <span") && !single.includes("<b>\u221220.0"));
+});
+
+test("a chart over the number of drawings is drawn where systems differ in nothing else", async () => {
+  const config = await readExperiment(`${folder}figure4.toml`);
+  const systems = config.system.map(({ name }, i) => ({
+    ...{ system: name, right: [true, i > 1], success: (1 + i) / 5, done: 1, minimal: 1, families: { move: 1 } },
+  }));
+  const outcomes = [{ seed: 0, test: 2, cdm: 1, annotations: 1, pairs: 1, kept: {}, systems }];
+  const chart = (system: ExperimentConfig["system"]) =>
+    /aria-label="Right, by[^"]*"/.exec(experimentHtml({ ...config, system }, outcomes, {}))?.[0];
+  assert.match(chart(config.system)!, /right 20\.0% at 1, 40\.0% at 2, 60\.0% at 4, 80\.0% at 8"/);
+  assert.is(chart(config.system.map((s, i) => (i === 2 ? { ...s, verifier: "oracle" as const } : s))), undefined);
+  assert.is(chart(config.system.map((s, i) => (i === 0 ? { ...s, weights: true } : s))), undefined);
 });
 
 const tiny = `title = "t"

@@ -29,9 +29,10 @@ import type { Tabletop } from "./tabletop/world.ts";
 import { trainRole } from "./train_role.ts";
 import { bestOf, verify } from "./verify.ts";
 
-/** One system on one seed: shares over the test records, and the share by family. */
+/** One system on one seed: which test records it got right, shares over them, and the share by family. */
 export interface Outcome {
   readonly system: string;
+  readonly right: readonly boolean[];
   readonly success: number;
   readonly done: number;
   readonly minimal: number;
@@ -219,7 +220,8 @@ async function judged(c: Context, system: SystemConfig, world: Fitted, dynamics:
     return share(mine, (v) => v[key]);
   };
   const families = Object.fromEntries([...new Set(test.map((r) => r.family!))].map((f) => [f, rate("success", f)]));
-  return { system: system.name, success: rate("success"), done: rate("done"), minimal: rate("minimal"), families };
+  const right = verdicts.map((v) => v.success);
+  return { system: system.name, right, success: rate("success"), done: rate("done"), minimal: rate("minimal"), families };
 }
 
 /** Scores candidates by the verifier and judges the best of each record. Decoding costs most, so that only the oracle has all candidates decoded. */
