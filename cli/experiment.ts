@@ -61,6 +61,8 @@ async function run(files: readonly string[], f: Flags): Promise<void> {
     await writeText(join(folder, "report.html"), experimentHtml(config, outcomes, origin));
     for (const { head, lines } of [systemLines(systemRows(config, outcomes)), labelLines(labelRows(config, outcomes))])
       for (const line of aligned(head, lines)) say(line);
-    say(`${join(folder, "report.html")}: ${config.system.length} systems, ${config.seeds.length} seeds`);
+    say(
+      `${join(folder, "report.html")}: ${config.system.length} systems, seed${config.seeds.length > 1 ? "s" : ""} ${config.seeds.join(", ")}`,
+    );
   }
 }
