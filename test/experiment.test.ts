@@ -97,7 +97,7 @@ test("tables: means over seeds with Student's interval, one seed with Wilson's, 
   assert.is(inPercent(difference([system("b", 0.4)], [system("a", 0.6)])), "-20.0 (-50.2 to 10.2)");
   const page = experimentHtml({ ...config, title: "<i>" }, outcomes, { command: "worldline experiment" });
   assert.ok(page.includes("&#60;i&#62;") && page.includes("paired by seed") && !/https?:\/\//.test(page));
-  assert.ok(page.includes("<b>\u221220.0</b>"), "a difference larger than its interval is in bold");
+  assert.ok(page.includes("<b>\u221220.0</b>"), "a difference whose interval leaves out 0 is in bold");
   const single = experimentHtml(config, outcomes.slice(0, 1), {});
   assert.ok(single.includes("paired by scene") && single.includes("\u221220.0 <span") && !single.includes("<b>\u221220.0"));
 });

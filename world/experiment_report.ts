@@ -130,7 +130,7 @@ export function experimentHtml(config: ExperimentConfig, outcomes: readonly Seed
   const one = outcomes.length === 1;
   const about = `${outcomes[0].test} test scenes${one ? ", one seed" : ` and ${outcomes.length} seeds`}. Right: the edit was done and nothing else changed, by the exact oracle. ${
     one ? "95% intervals over scenes: Wilson's for shares" : "95% intervals over seeds: Student's for shares"
-  }, and Student's for differences from the first system, paired by ${one ? "scene" : "seed"}; a difference in bold is larger than its interval.`;
+  }, and Student's for differences from the first system, paired by ${one ? "scene" : "seed"}; a difference is in bold where its interval leaves out 0.`;
   return pageHtml(
     config.title,
     config.question,
