@@ -60,7 +60,7 @@ async function prepare(engine: Engine, name: string): Promise<[Ready, Answer]> {
     const got = await ready.result();
     const error = errorOf(got, want);
     if (error <= (c.halfSums ?? c.tolerance)) {
-      const how = error <= c.tolerance ? way : [way, "sums in f16"].filter(Boolean).join(", ");
+      const how = error <= c.tolerance ? way : [way, "an error as of sums in f16"].filter(Boolean).join(", ");
       return [ready, { prepared: true, error, first, way: how, tried, ...(c.work.op === "training" ? { losses: Array.from(got) } : {}) }];
     }
     tried.push(`${way || "its result"} is wrong: error ${error.toExponential(1)}`);
