@@ -40,13 +40,27 @@ const bench = [
   { rows: 2048, C: 1024, acc: 0 },
 ];
 const large = ({ rows, C }: Numbers) => rows * C;
+const lowest = -3.4028234663852886e38;
+
+/** The first row, and the first half of every other, at the lowest f32, as masks leave them. */
+function masked(x: Float32Array, C: number): Float32Array {
+  return x.map((v, i) => (i < C || i % C < C / 2 ? lowest : v));
+}
 
 export default [
   check({
     kernel: softmax,
-    cases: [...sizes, { rows: 7, C: 64, shift: 1e4 }, { rows: 7, C: 37, shift: -1e4 }],
+    cases: [
+      ...sizes,
+      { rows: 7, C: 64, shift: 1e4 },
+      { rows: 7, C: 37, shift: -1e4 },
+      ...[37, 60, 512].map((C) => ({ rows: 3, C, mask: 1 })),
+    ],
     bench,
-    inputs: (c, rng) => ({ x: rng.normals(large(c), 3).map((v) => v + (c.shift ?? 0)) }),
+    inputs: (c, rng) => {
+      const x = rng.normals(large(c), 3).map((v) => v + (c.shift ?? 0));
+      return { x: c.mask ? masked(x, c.C) : x };
+    },
     outputs: (c) => ({ y: large(c) }),
     reference: ({ C }, { x }) => ({ y: softmaxLoops(f(x), C) }),
     tolerance: { f32: 4e-6 },

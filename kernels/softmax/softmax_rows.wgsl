@@ -8,6 +8,7 @@ struct Params { rows: u32, C: u32 }
 override WG = 64u;
 override LPR = 8u;
 const CHUNK = 4u;
+const lowest = -3.4028234663852886e38;
 
 fn highest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
 
@@ -18,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let n = p.C / 4u;
   let base = row * n;
   let part = i % LPR;
-  var m = -3e38;
+  var m = lowest;
   var s = vec4f();
   var c = part;
   for (; c + (CHUNK - 1u) * LPR < n; c += CHUNK * LPR) {
