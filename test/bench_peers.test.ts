@@ -1,6 +1,6 @@
 // The comparison with other engines: worldline's own results at the compared cases against f64, what counts as best, and that nothing of the
 // peers is needed to load the code. The peers themselves are not installed here.
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -8,7 +8,7 @@ import { configOf, type Growth, growthTable, type ModelSize, measureModel, memor
 import { dataOf, errorOf, expected, type PeerCase, peerCases } from "../bench/peers/cases.ts";
 import { hostRows } from "../bench/peers/host.ts";
 import { encodeModel } from "../bench/peers/onnx.ts";
-import { bestRatio, type PeerResult, peerLines } from "../bench/peers/peers.ts";
+import { bestRatio, type PeerResult, peerLines, runPeers } from "../bench/peers/peers.ts";
 import { open } from "../bench/peers/worldline.ts";
 import { openDevice } from "../engine/node.ts";
 
@@ -209,6 +209,37 @@ test("a host neighbour whose result differs is told and not timed", async () => 
   assert.ok(ours.median! > 0 && slow.ratio! > 5, `${ours.median} ${slow.ratio}`);
   assert.equal([wrong.median, wrong.note], [undefined, "not timed: its result differs"]);
 });
+
+/** States, as /proc has them, of the engines' processes that this one has started. */
+function engineStates(): string[] {
+  const out: string[] = [];
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const [state, parent] = readFileSync(`/proc/${pid}/stat`, "utf8")
+        .replace(/^.*\) /, "")
+        .split(" ");
+      if (Number(parent) === process.pid && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("child.ts")) out.push(state);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return out;
+}
+
+if (process.platform === "linux") {
+  test("an engine's process stands still after its turn and is gone at the end", async () => {
+    const run = runPeers("", { engines: ["worldline"], filter: "softmax", samples: 1, seconds: 1 }, () => {});
+    try {
+      const { value } = await run.next();
+      assert.is(value![1][0].failed, undefined);
+      assert.equal(engineStates(), ["T"]);
+    } finally {
+      await run.return(undefined);
+    }
+    for (let i = 0; i < 100 && engineStates().length > 0; i++) await new Promise((done) => setTimeout(done, 50));
+    assert.equal(engineStates(), []);
+  });
+}
 
 test("no peer is a dependency of the package", () => {
   const { dependencies, devDependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));

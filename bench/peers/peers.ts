@@ -92,6 +92,8 @@ interface Player {
   dead?: string;
 }
 
+const fatal = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /** Stops a child or lets it go on: onnxruntime-web spins on a core between its turns too, which then is not there for the others. */
 function hold(p: Player, signal: "SIGSTOP" | "SIGCONT"): void {
   if (process.platform !== "win32") p.child.kill(signal);
@@ -138,6 +140,15 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
   const cases = peerCases.filter((c) => c.name.includes(o.filter ?? ""));
   if (cases.length === 0) throw new WorldlineError(`no case is called "${o.filter}"; there are ${peerCases.map((c) => c.name).join(", ")}`);
   const players: Player[] = [];
+  const end = () => {
+    for (const p of players) p.child.kill("SIGKILL");
+  };
+  // A child that stands still does not see its parent go, so that it must be ended before; only a kill with -9 leaves it behind.
+  const interrupted = (_: NodeJS.Signals, number: number) => {
+    end();
+    process.exit(128 + number);
+  };
+  for (const signal of fatal) process.once(signal, interrupted);
   try {
     for (const name of o.engines) {
       told(`starting ${name}`);
@@ -153,7 +164,8 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
     }
     for (const c of cases) yield [c, await runCase(players, c, o, told)];
   } finally {
-    for (const p of players) p.child.kill("SIGKILL");
+    end();
+    for (const signal of fatal) process.off(signal, interrupted);
   }
 }
 
