@@ -15,17 +15,17 @@ export interface Verdict {
   readonly skipped: readonly string[];
 }
 
-/** Runs the cases of one check, or only the named variant or case. */
+/** Runs the cases of one check, with `timed` the sizes that are timed as well, or only the named variant or case. */
 export async function runCheck(
   device: Device,
   { name, check }: Pick<Found, "name" | "check">,
-  only: { variant?: string; case?: string } = {},
+  only: { variant?: string; case?: string; timed?: boolean } = {},
 ): Promise<Verdict> {
   const seen = new Set<string>();
   const failures: string[] = [];
   let passed = 0;
   let worst = 0;
-  const cases = [...check.cases, ...(only.case ? (check.bench ?? []) : [])];
+  const cases = [...check.cases, ...(only.case || only.timed ? (check.bench ?? []) : [])];
   for (const c of cases) {
     if (only.case && caseName(c) !== only.case) continue;
     for (const dtypes of typings(device, check)) {

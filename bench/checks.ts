@@ -180,8 +180,9 @@ function compare(data: CaseData, got: Map<string, ArrayBuffer>): number {
     worst = Math.max(worst, errorOf(name, values, want[name]));
   }
   const half = Object.values(dtypes).includes("f16");
-  const limit = half ? (check.tolerance.f16 ?? check.tolerance.f32) : check.tolerance.f32;
-  if (!(worst <= limit)) throw new WorldlineError(`error ${worst.toExponential(2)} is over the limit ${limit}`);
+  const f32 = check.tolerance.f32 * Math.sqrt(Math.max(1, (check.terms?.(c) ?? 1) / 256));
+  const limit = half ? (check.tolerance.f16 ?? f32) : f32;
+  if (!(worst <= limit)) throw new WorldlineError(`error ${worst.toExponential(2)} is over the limit ${limit.toPrecision(2)}`);
   return worst;
 }
 

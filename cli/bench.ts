@@ -130,7 +130,7 @@ function write(report: Report, flags: Pick<RunFlags, "json" | "markdown" | "html
   if (flags.svg) writeFileSync(flags.svg, charts(report).map(svgChart)[0] ?? "");
 }
 
-async function check(filter: string | undefined, flags: { kernels?: string[] }): Promise<void> {
+async function check(filter: string | undefined, flags: { kernels?: string[]; timed?: boolean }): Promise<void> {
   const wanted = wantedOf(filter);
   const found = await find(wanted, flags.kernels);
   const device = await openDevice();
@@ -138,7 +138,7 @@ async function check(filter: string | undefined, flags: { kernels?: string[] }):
   let [passed, failed] = [0, 0];
   for (const [i, one] of found.entries()) {
     status(`${one.name} (${i + 1} of ${found.length})`);
-    const v = await runCheck(device, one, wanted);
+    const v = await runCheck(device, one, { ...wanted, timed: flags.timed });
     passed += v.passed;
     failed += v.failures.length;
     if (v.passed + v.failures.length === 0 && !v.skipped.length) continue;
@@ -203,7 +203,9 @@ export function register(program: Command): void {
       .command("check")
       .description("numbers and guard words only: every case against its f64 reference")
       .argument("[filter]", "kernel[:variant[:case]]"),
-  ).action(check);
+  )
+    .option("--timed", "the sizes that `bench` times as well, minutes more")
+    .action(check);
   withKernels(
     bench.command("source").description("prints a variant's WGSL as compiled").argument("<kernel:variant>", "kernel[:variant[:case]]"),
   )

@@ -1,9 +1,17 @@
 // Gives the core back while Node waits for the GPU. dawn.node re-queues its event pump through the global `setImmediate`, looked up at each
-// call, so a wait spins a whole core, which a software adapter needs itself. The pump's callbacks run as before for the first 0.4 ms of a
-// wait and then by 1 ms timers. Every other caller of setImmediate passes through untouched. WORLDLINE_NO_CALM=1 switches it off.
+// call, so a wait spins a whole core, which a software adapter needs itself. The pump's callbacks run as before for the first 0.1 ms of a
+// wait; then the thread sleeps before each for a sixteenth of the time waited so far (at least 0.05 ms), which is how much later than before the
+// end is seen; and from 1 ms of sleep on 1 ms timers do, which hold nothing else up. Every other caller of setImmediate passes through untouched.
+// WORLDLINE_NO_CALM=1 switches it off.
 
-const QUICK_MS = 0.4;
+const QUICK_MS = 0.1;
+const SHORTEST_NAP_MS = 0.05;
+const NAP_SHARE = 1 / 16;
 const SLOW_MS = 1;
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Sleeps: nobody ever wakes this word. A timer would take 1 ms at least. */
+const sleep = (ms: number) => void Atomics.wait(never, 0, 0, ms);
 const MARK = Symbol.for("worldline.calm");
 
 type Callback = (...args: unknown[]) => void;
@@ -23,11 +31,12 @@ export function isPump(callback: unknown, args: unknown[]): boolean {
   );
 }
 
-/** Wraps a setImmediate so that the pump's callbacks are slowed after 0.4 ms of a wait. `now` and `later` are for tests. */
+/** Wraps a setImmediate so that the pump's callbacks are slowed after 0.1 ms of a wait. `now`, `later` and `nap` are for tests. */
 export function calmed(
   original: SetImmediate,
   now: () => number = () => performance.now(),
   later: (run: () => void, ms: number) => unknown = setTimeout,
+  nap: (ms: number) => void = sleep,
 ): SetImmediate {
   let began = -1; // when the wait began; -1 outside one
   let requeued = false;
@@ -43,7 +52,10 @@ export function calmed(
         if (!requeued) began = -1;
       }
     };
-    return now() - began < QUICK_MS ? original(pump) : later(pump, SLOW_MS);
+    const waited = now() - began;
+    if (waited * NAP_SHARE >= SLOW_MS) return later(pump, SLOW_MS);
+    if (waited >= QUICK_MS) nap(Math.max(SHORTEST_NAP_MS, waited * NAP_SHARE));
+    return original(pump);
   };
   Object.defineProperties(wrapper, Object.getOwnPropertyDescriptors(original));
   Object.defineProperty(wrapper, MARK, { value: true });

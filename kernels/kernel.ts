@@ -121,6 +121,8 @@ export interface Check {
   readonly reference: (c: Numbers, inputs: Values) => Results;
   /** Largest |got - want| / (|want| + rms(want)) by the widest-rounding dtype bound; integer outputs must be equal. */
   readonly tolerance: { readonly f32: number; readonly f16?: number };
+  /** Numbers that one sum of a case adds. Rounding in f32 grows with the root of it, and so does the f32 limit from 256 on. */
+  readonly terms?: (c: Numbers) => number;
   /** Matrices that may be stored as int8 or int4: by binding, that of its scales and the columns of a row. The case's `group` is log2 of a group. */
   readonly quantized?: Readonly<Record<string, { readonly scales: string; readonly columns: (c: Numbers) => number }>>;
   /** Element types to run besides all-f32, by binding. */

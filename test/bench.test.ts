@@ -29,7 +29,7 @@ import { add, softmax as softmaxOp } from "../engine/ops/index.ts";
 import { Recorder, union } from "../engine/recorder.ts";
 import { Tape } from "../engine/tape.ts";
 import { shapeClass, Tuning, type TuningFile } from "../engine/tuning.ts";
-import { check, kernel } from "../kernels/kernel.ts";
+import { check, kernel, type Numbers, type Values } from "../kernels/kernel.ts";
 import { softmax } from "../kernels/softmax/softmax.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -164,6 +164,27 @@ test("tuning refuses a fast variant that is wrong and one that does not compile,
   assert.match(lines, /planted n~4096 \(timed at n=4096\): plain/);
   assert.match(lines, /wrong +refused: n=77/);
   assert.match(lines, /chosen/);
+});
+
+test("the limit grows with the root of the terms of a sum from 256 on, and timed sizes are checked on demand", async () => {
+  const off = (Ks: number[], bench: number[]) => {
+    const wrongBy = 7e-6;
+    return {
+      ...plantedCheck,
+      kernel: { ...planted, variants: planted.variants.filter((v) => v.name === "plain") },
+      cases: Ks.map((K) => ({ n: 64, K })),
+      bench: bench.map((K) => ({ n: 4096, K })),
+      reference: (_: unknown, { x }: Values) => ({ y: Float64Array.from(x as Float32Array, (v) => 2 * v * (1 + wrongBy)) }),
+      tolerance: { f32: 2e-6 },
+      terms: ({ K }: Numbers) => K,
+    };
+  };
+  const few = await runCheck(device, { name: "few", check: off([1, 256, 1024], [1, 4096]) });
+  assert.is(few.passed, 0);
+  assert.match(few.failures[0], /error 4\.\d+e-6 is over the limit 0.0000020/);
+  assert.match(few.failures[2], /over the limit 0.0000040/);
+  const many = await runCheck(device, { name: "many", check: off([2500, 4096], [1, 4096]) }, { timed: true });
+  assert.equal([many.passed, many.failures.length], [3, 1]);
 });
 
 test("the engine's own choice stays unless another is clearly faster", () => {

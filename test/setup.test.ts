@@ -99,31 +99,61 @@ test("other callers of setImmediate see no difference", async () => {
   assert.throws(() => wrapped("no function" as never), /callback/);
 });
 
-test("the pump is quick for 0.4 ms of a wait, then slow, and quick again in the next wait", () => {
+test("the pump is quick for 0.1 ms of a wait, then naps for a sixteenth of it, then goes by timers, and is quick again in the next wait", () => {
   let time = 1000;
   const queue: [string, () => void][] = [];
-  const original = ((run: () => void) => queue.push(["quick", run])) as unknown as typeof setImmediate;
+  let napped = "";
+  const original = ((run: () => void) => queue.push([`quick${napped}`, run])) as unknown as typeof setImmediate;
   const wrapped = calmed(
     original,
     () => time,
-    (run, ms) => queue.push([`${ms} ms`, run]),
+    (run, ms) => queue.push([`timer ${ms}`, run]),
+    (ms) => void (napped = ` after ${ms.toFixed(2)}`),
   );
-  /** A wait of some pump calls, 0.1 ms each, every call queueing the next from inside as the add-on does. */
-  const wait = (calls: number): string[] => {
+  /** A wait of some pump calls, every call queueing the next from inside as the add-on does; `times` pass between them. */
+  const wait = (...times: number[]): string[] => {
     const kinds: string[] = [];
     const pump = native(() => {
-      if (--calls > 0) wrapped(pump);
+      if (times.length) wrapped(pump);
     });
     wrapped(pump);
     for (let next = queue.shift(); next; next = queue.shift()) {
       kinds.push(next[0]);
-      time += 0.1001;
+      napped = "";
+      time += times.shift() ?? 0;
       next[1]();
     }
     return kinds;
   };
-  assert.equal(wait(7), ["quick", "quick", "quick", "quick", "1 ms", "1 ms", "1 ms"]);
-  assert.equal(wait(2), ["quick", "quick"]);
+  assert.equal(wait(0.09, 0.11, 1.4, 3.2, 11.3, 4, 0), [
+    "quick",
+    "quick",
+    "quick after 0.05",
+    "quick after 0.10",
+    "quick after 0.30",
+    "timer 1",
+    "timer 1",
+  ]);
+  assert.equal(wait(0.05, 0), ["quick", "quick"]);
+});
+
+test("naps give the core back and end by themselves", async () => {
+  const wrapped = calmed(setImmediate);
+  const begin = performance.now();
+  const spent = process.cpuUsage();
+  for (let i = 0; i < 50; i++) {
+    const start = performance.now();
+    await new Promise<void>((done) => {
+      const pump = native(() => {
+        if (performance.now() - start < 1.4) wrapped(pump);
+        else done();
+      });
+      wrapped(pump);
+    });
+  }
+  const { user, system } = process.cpuUsage(spent);
+  const share = (user + system) / 1000 / (performance.now() - begin);
+  assert.ok(share < 0.7, `${(100 * share).toFixed(0)}% of the core were spun away`);
 });
 
 test("a pump that throws ends its wait", () => {

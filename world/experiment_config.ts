@@ -30,7 +30,7 @@ const experiment = z.strictObject({
   clip_actions: z.tuple([whole(1), whole(1)]).default([16, 24]),
   cdm_steps: whole(1),
   cwm_steps: whole(1),
-  temperature: z.number().positive().default(0.8),
+  temperature: z.number().positive().default(0.85),
   /** The families that are tested and reported; all where absent. */
   families: z.array(z.enum(FAMILIES)).min(1).optional(),
   /** Test scenes unlike those of the training: other values of the world's settings. */

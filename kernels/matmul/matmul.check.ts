@@ -105,6 +105,7 @@ const shared = {
   outputs: ({ M, strideY }: Numbers) => ({ y: M * strideY }),
   reference: (c: Numbers, v: Values) => ({ y: product(c, v) }),
   tolerance: { f32: 2e-6, f16: 2e-3 },
+  terms: ({ K }: Numbers) => K,
   flops: ({ M, N, K }: Numbers) => 2 * M * N * K,
 };
 
