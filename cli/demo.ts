@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
+import { checkWritable } from "../weights/file_source.ts";
 import { writeText } from "../world/records.ts";
 import type { Rate } from "../world/report.ts";
 import { reportHtml } from "../world/report_html.ts";
@@ -44,6 +45,7 @@ async function demo(flags: Flags): Promise<void> {
   const preset = presets[flags.preset];
   const out = flags.out ?? join("runs", flags.preset === "default" ? "demo" : flags.preset);
   const base = baseFor(flags);
+  await checkWritable(join(out, "report.html"));
   if (flags.fresh) await rm(out, { recursive: true, force: true });
   await writeText(join(out, "README.txt"), "A run of `worldline demo`: report.html first; the stages' files lie in the seed-* folders.\n");
   const device = await openDevice();

@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { UnreachableError } from "../weights/download.ts";
+import { checkWritable } from "../weights/file_source.ts";
 import type { FileChoice } from "../weights/hub.ts";
 import { corpusBleu, measureActions } from "../world/action_bench.ts";
 import { readAurora } from "../world/aurora.ts";
@@ -88,6 +89,7 @@ async function run(f: Flags): Promise<void> {
     );
   if (!f.bertscore && (f.bertscoreLayer || f.bertscoreIdf || f.bertscoreBaseline))
     throw new WorldlineError("--bertscore-layer, --bertscore-idf and --bertscore-baseline need --bertscore, the model");
+  await checkWritable(join(f.out, "report.html"));
   const records = await recordsOf(f.data, f.limit);
   if (f.actions.length) return evalActions(f, records);
   const systems = [copySystem, ...f.system.map((text) => named(text, "--system")).map(([name, folder]) => folderSystem(name, folder))];

@@ -7,6 +7,7 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { NoAdapterError } from "../engine/host.ts";
 import { openDevice } from "../engine/node.ts";
+import { checkWritable } from "../weights/file_source.ts";
 import { flowMeasure } from "../world/flow_motion.ts";
 import { extractKeyFrames, type FramesProgress, type FramesReport } from "../world/frames.ts";
 import { writeText } from "../world/records.ts";
@@ -95,6 +96,7 @@ async function frames(paths: readonly string[], all: Flags): Promise<void> {
   process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   try {
     const start = performance.now();
+    await checkWritable(join(out, "report.html"));
     const videos = await listVideos(paths);
     const flow = await openMeasure(all);
     const options = { ...flags, size: size === "native" ? undefined : size, sheets, measure: flow?.measure };

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { openDevice } from "../engine/node.ts";
+import { checkWritable } from "../weights/file_source.ts";
 import { makeBase, vqReader } from "../world/tabletop/make_base.ts";
 import { type PresetName, presets, shippedBase } from "../world/tabletop/presets.ts";
 import { madeBase } from "./shared.ts";
@@ -41,6 +42,7 @@ async function pretrain(o: Flags): Promise<void> {
   const begin = performance.now();
   const { world, base, startFrom } = presets[o.preset];
   const out = o.out ?? madeBase(o.preset);
+  await checkWritable(join(out, "model.safetensors"));
   const start = o.vq === undefined && startFrom ? fileURLToPath(shippedBase(startFrom)) : o.vq;
   const vq = start === undefined ? undefined : await vqReader(start);
   const signal = interruption();

@@ -203,6 +203,17 @@ export const cases: Case[] = [
     args: edit("model", "--out", "file/out.png"),
     want: "file/out.png: it could not be written, a part of the path is a file, not a folder; check the path",
   },
+  // Node's recursive mkdir never comes back from there.
+  {
+    name: "weights into a folder where there can be none",
+    args: ["weights", "picture.png", "picture.png", "--model", "model", "--out", "/proc/none/at/all.png"],
+    want: /^\/proc\/none\/at\/all\.png: it could not be written, /,
+  },
+  {
+    name: "frames into a folder where there can be none",
+    args: ["frames", "text.mp4", "--out", "/proc/none/at/all"],
+    want: /^\/proc\/none\/at\/all\/report\.html: it could not be written, /,
+  },
   {
     name: "annotate into a folder that is a file",
     args: annotate("one.jsonl", "--out", "file/a/out.jsonl"),

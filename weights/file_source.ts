@@ -2,7 +2,7 @@
 // disk, then renamed).
 
 import { randomBytes } from "node:crypto";
-import { access, constants, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
@@ -61,15 +61,18 @@ export async function fileFolder(path: string): Promise<SourceFolder> {
   return { name: path, open: async (file) => ((await stat(join(path, file)).catch(() => null)) ? fileSource(join(path, file)) : null) };
 }
 
-/** Throws, before long work, where a file or folder could not be written at `path`; changes nothing. */
+/** Throws, before long work, where a file or folder could not be written at `path`; leaves nothing behind. */
 export async function checkWritable(path: string): Promise<void> {
   for (let folder = dirname(resolve(path)); ; folder = dirname(folder)) {
     try {
       const info = await stat(folder);
       if (!info.isDirectory()) throw Object.assign(new Error(), { code: "ENOTDIR", syscall: "mkdir" });
-      return await access(folder, constants.W_OK);
+      await access(folder, constants.W_OK);
+      // Node never comes back from making folders in folders where there can be none, as in /proc, to which root has access.
+      if (folder !== dirname(resolve(path))) await rmdir(await mkdtemp(join(folder, ".worldline-")));
+      return;
     } catch (error) {
-      const absent = isSystemError(error) && error.code === "ENOENT" && dirname(folder) !== folder;
+      const absent = isSystemError(error) && error.code === "ENOENT" && error.syscall !== "mkdtemp" && dirname(folder) !== folder;
       if (!absent) throw new WorldlineError(`${path}: it could not be written, ${reasonOf(error)}`);
     }
   }
