@@ -267,11 +267,12 @@ async function report(
   );
   await writeText(join(f.out, "report.html"), benchHtml(`Evaluation on ${f.data}`, results, examples, origin, skipped));
   const head = (metric: string) => [metricNames[metric] ?? metric, ...results.subsets, "all"];
-  for (const metric of [...results.metrics, ...Object.keys(skipped)]) {
+  for (const metric of results.metrics) {
     say("");
-    if (skipped[metric]) say(`${metricNames[metric]} skipped: ${skipped[metric]}`);
     for (const line of aligned(head(metric), rowsOfMetric(results, metric, paperRows(metric)))) say(line);
   }
+  if (Object.keys(skipped).length) say("");
+  for (const [metric, reason] of Object.entries(skipped)) say(`${metricNames[metric]} skipped: ${reason}`);
   const tests = results.comparisons.filter((c) => c.difference.n).map(comparisonRow);
   if (tests.length) say("");
   if (tests.length) for (const line of aligned(["paired (Wilcoxon)", "systems", "difference", "n", "p"], tests)) say(line);

@@ -56,9 +56,9 @@ export function benchHtml(
     { title: first },
     ...[...results.subsets, "all"].map((name) => ({ title: name, number: true })),
   ];
-  const tables = [...results.metrics, ...Object.keys(skipped)].map((metric) => {
+  const tables = results.metrics.map((metric) => {
     const paper = paperTables[metric];
-    const caption = `${metricNames[metric] ?? metric}: ${skipped[metric] ? `skipped, ${skipped[metric]}` : "mean ± standard error"}${paper ? `; the paper's ${paper.table} below` : ""}`;
+    const caption = `${metricNames[metric] ?? metric}: mean ± standard error${paper ? `; the paper's ${paper.table} below` : ""}`;
     const rows = rowsOfMetric(results, metric, paperRows(metric)).map((cells) =>
       cells.map((cell, i) => escapeHtml(i ? cell.replaceAll(" ", "\u00a0") : cell)),
     );
@@ -77,7 +77,12 @@ export function benchHtml(
   );
   const grid = examples.map(({ heading, list, note }) => shots(heading, list, note));
   const pictures = results.systems.includes("copy");
-  const about = pictures ? "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not." : "";
+  const baseline = pictures ? "The copy baseline returns the source picture. Every pixel metric rewards it; only a judge does not." : "";
+  const missing = [...new Set(Object.values(skipped))].map((reason) => {
+    const metrics = Object.keys(skipped).filter((metric) => skipped[metric] === reason);
+    return `${metrics.map((metric) => metricNames[metric] ?? metric).join(" and ")}, ${reason}`;
+  });
+  const about = [baseline, missing.length ? `Not measured: ${missing.join("; ")}.` : ""].filter(Boolean).join(" ");
   const lacks = Object.entries(results.absent).flatMap(([system, n]) => (n ? [`${system} lacks ${n}`] : []));
   const lead = `${results.records} records, ${pictures ? "pictures" : "actions"} of ${results.systems.join(", ")}${lacks.length ? `; ${lacks.join(", ")}` : ""}.`;
   return pageHtml(

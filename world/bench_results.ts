@@ -86,7 +86,7 @@ export function meanText(metric: string, { mean, se, n }: Mean): string {
   return n ? `${shown(metric, mean)} ± ${shown(metric, se)}` : "-";
 }
 
-/** One metric's rows of cells: systems down, parts across, the paper's values below ours; "skipped" where it was not measured. */
+/** One metric's rows of cells: systems down, parts across, the paper's values below ours. */
 export function rowsOfMetric(
   results: Results,
   metric: string,
@@ -94,10 +94,7 @@ export function rowsOfMetric(
 ): string[][] {
   const parts = [...results.subsets, "all"];
   const measured = results.values[metric];
-  const ours = results.systems.map((system) => [
-    system,
-    ...parts.map((part) => (measured ? meanText(metric, measured[system][part]) : "skipped")),
-  ]);
+  const ours = results.systems.map((system) => [system, ...parts.map((part) => meanText(metric, measured[system][part]))]);
   const theirs = paper.map(({ name, at }) => [name, ...parts.map((part) => shown(metric, at(part) ?? Number.NaN))]);
   return [...ours, ...theirs.filter((cells) => cells.slice(1).some((cell) => cell !== "-"))];
 }
