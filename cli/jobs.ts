@@ -1,10 +1,13 @@
 // worldline jobs: a stage over many inputs, cut into shards that any number of workers do, through BullMQ on Redis or, without --redis, alone.
+import { join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { cut, joinShards, type Manifest, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
 import type { ShardQueue } from "../world/job_queue.ts";
 import { ShardRunner } from "../world/job_stages.ts";
+import { writeText } from "../world/records.ts";
+import { jobsPage } from "./jobs_page.ts";
 import { storageOptions } from "./shared.ts";
 import { count, interruption, progress, say, status } from "./terminal.ts";
 
@@ -132,7 +135,10 @@ async function tell(out: string, manifest: Manifest, failed: readonly { id: stri
   const joined = await joinShards(out, manifest);
   for (const { video, failed: reason } of joined?.failed ?? [])
     say(`left out: ${reason.startsWith(video) ? reason : `${video}: ${reason}`}`);
-  if (joined) say(`${joined.path}: ${joined.lines} lines`);
+  if (joined) {
+    await writeText(join(out, "report.html"), await jobsPage(out, manifest, joined));
+    say(`${joined.path}: ${joined.lines} lines; report.html beside it`);
+  }
   for (const { id, reason } of failed) say(`failed ${id.slice(0, 8)}: ${reason}`);
   if (failed.length) {
     const advice = "mend the cause, then submit again";

@@ -191,6 +191,17 @@ test("drawings in shards are those of the whole list; evaluation in shards are i
   assert.match(readFileSync(join(measured, "samples.jsonl"), "utf8"), /"ssim":[^}]*"tokens":/);
   assert.is(readFileSync(join(measured, "samples.jsonl"), "utf8"), readFileSync(join(straight, "samples.jsonl"), "utf8"));
   assert.not.ok(existsSync(join(measured, "partial")));
+  const page = async (done: string) => {
+    const end = await jobs("status", done).end;
+    assert.is(end.code, 0, end.output);
+    assert.match(end.output, /report\.html beside it/);
+    return readFileSync(join(done, "report.html"), "utf8");
+  };
+  const drawings = await page(out);
+  assert.match(drawings, /<h1>Jobs: edit<\/h1>[\s\S]*candidates<\/th><td>3<[\s\S]*<h2>Examples/);
+  assert.is(drawings.match(/src="data:image\/png/g)?.length, 12, "six sources, six drawings");
+  assert.match(await page(measured), /SSIM[\s\S]*Token agreement[\s\S]*each worker/);
+  assert.is((await page(calm)).match(/mean log p/g)?.length, 12);
 });
 
 test("a shard that was interrupted goes on with the batches that are left, and its file is that of an undisturbed one", async () => {

@@ -61,6 +61,30 @@ export function framesHtml(
   );
 }
 
+/** A stage done as jobs: how much, with which options, the videos that failed, and examples from the joined file. */
+export function jobsHtml(
+  numbers: Readonly<Record<string, string>>,
+  options: Readonly<Record<string, string>>,
+  failed: readonly { readonly video: string; readonly failed: string }[],
+  rows: readonly ShotRow[],
+  origin: Origin,
+): string {
+  const out = table(
+    "Videos left out",
+    [{ title: "video" }, { title: "reason" }],
+    failed.map(({ video, failed: reason }) => [video, reason].map(escapeHtml)),
+  );
+  return pageHtml(
+    `Jobs: ${numbers.stage}`,
+    "",
+    [
+      section("Done", "", facts("Numbers", numbers), facts("Options", options), failed.length ? out : ""),
+      section("Examples", "Spread evenly over the joined file.", gallery(rowsOf(rows))),
+    ],
+    origin,
+  );
+}
+
 /** Annotations: likelihoods as a histogram, throughput, and pairs with what was said. */
 export function annotateHtml(
   records: readonly AnnotatedRecord[],
