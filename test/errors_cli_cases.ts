@@ -212,7 +212,7 @@ export const cases: Case[] = [
   {
     name: "frames into a folder where there can be none",
     args: ["frames", "text.mp4", "--out", "/proc/none/at/all"],
-    want: /^\/proc\/none\/at\/all\/report\.html: it could not be written, /,
+    want: /^frames: \/proc\/none\/at\/all\/report\.html: it could not be written, /,
   },
   {
     name: "annotate into a folder that is a file",
