@@ -5,6 +5,7 @@ import {
   dtypeBytes,
   type Grid,
   type Kernel,
+  type MatrixUnit,
   type Numbers,
   storedBytes,
   type Variant,
@@ -61,7 +62,7 @@ export interface Choice {
   readonly grid: Grid;
 }
 
-const wanted = ["shader-f16", "subgroups", "timestamp-query"];
+const wanted = ["shader-f16", "subgroups", "timestamp-query", "chromium-experimental-subgroup-matrix"];
 const align = (n: number, to: number) => Math.ceil(n / to) * to;
 
 export class Device {
@@ -357,7 +358,7 @@ export class Device {
   private variantFor(kernel: Kernel, params: Numbers, dtypes: Record<string, DType>): Variant {
     const fitting = (v: Variant) => fits(this.capabilities, v, params, dtypes);
     const name = this.forced.get(kernel.name);
-    if (name === undefined) return kernel.variants.find(fitting) ?? kernel.variants[kernel.variants.length - 1];
+    if (name === undefined) return kernel.variants.find((v) => !v.onTrial && fitting(v)) ?? kernel.variants[kernel.variants.length - 1];
     const forced = kernel.variants.find((v) => v.name === name);
     if (!forced) {
       const names = kernel.variants.map((v) => v.name).join(", ");
@@ -470,6 +471,13 @@ export function fits(device: Capabilities, v: Variant, params: Numbers, dtypes: 
   );
 }
 
+/** The list that Dawn's experimental feature brings; @webgpu/types does not know it. */
+function matricesOf(info: GPUAdapterInfo): MatrixUnit[] {
+  type Config = { M: number; N: number; K: number; componentType: string; resultComponentType: string };
+  const configs = (info as { subgroupMatrixConfigs?: readonly Config[] }).subgroupMatrixConfigs ?? [];
+  return configs.map(({ M, N, K, componentType, resultComponentType }) => ({ M, N, K, type: componentType, sums: resultComponentType }));
+}
+
 function capabilitiesOf(raw: GPUDevice, adapter: GPUAdapter): Capabilities {
   const info = adapter.info;
   const name = `${info.vendor} ${info.architecture} ${info.device} ${info.description}`.toLowerCase();
@@ -479,6 +487,7 @@ function capabilitiesOf(raw: GPUDevice, adapter: GPUAdapter): Capabilities {
     lanes: fixed ? info.subgroupMinSize : 0,
     maxInvocations: raw.limits.maxComputeInvocationsPerWorkgroup,
     maxStorage: raw.limits.maxComputeWorkgroupStorageSize,
+    matrices: raw.features.has("chromium-experimental-subgroup-matrix") ? matricesOf(info) : [],
     software: info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|cpu/.test(name),
   };
 }

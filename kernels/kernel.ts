@@ -21,12 +21,22 @@ export function storedBytes(shape: readonly number[], dtype: DType): number {
   return rows * (dtype === "int8" || dtype === "int4" ? Math.ceil(bytes / 4) * 4 : bytes);
 }
 
+export interface MatrixUnit {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly type: string;
+  readonly sums: string;
+}
+
 /** What a variant may ask of the adapter. `lanes` is the subgroup size where it is fixed, else 0. */
 export interface Capabilities {
   readonly features: ReadonlySet<string>;
   readonly lanes: number;
   readonly maxInvocations: number;
   readonly maxStorage: number;
+  /** Products that a subgroup's matrix units offer: (M, K) by (K, N) of a type, added up in another; none without them. */
+  readonly matrices: readonly MatrixUnit[];
   /** true where the adapter runs on the CPU. */
   readonly software: boolean;
 }
@@ -50,6 +60,8 @@ export interface Variant<P extends string = string> {
   readonly needs?: readonly string[];
   /** Bindings whose dtype must be f32 for this variant although the kernel allows others. */
   readonly dtypes?: Readonly<Record<string, readonly DType[]>>;
+  /** No adapter that has what it needs has run it yet: it is taken only where it is forced, or `worldline bench tune` found it right and faster. */
+  readonly onTrial?: boolean;
   /** Shapes and adapters it is meant for; always, when absent. */
   readonly when?: (p: Record<P, number>, device: Capabilities) => boolean;
   /** Values of the shader's `override` constants. */

@@ -1,7 +1,7 @@
 // y = op(a) op(b) with bias, residual or accumulation added: every product of matrices that a transformer needs, forward and backward.
 // b may be stored in any type (weights/quantize.ts) and its binding may hold a range of its rows: y, or op(a), is then a block of columns of a
 // wider matrix. Where there are no scales, bias or residual, any tensor will do in their place.
-import { grid2d, kernel, storedTypes, type Variant } from "../kernel.ts";
+import { type Capabilities, grid2d, kernel, type MatrixUnit, storedTypes, type Variant } from "../kernel.ts";
 
 const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
 
@@ -43,6 +43,13 @@ const packed = (dtype: "int8" | "int4", values: number, small: number): Variant<
   rebind: ({ M }) => ({ ROWS: M }),
   grid: ({ N }) => grid2d(N / 8),
 });
+
+/** The largest matrix unit for f16 with sums in f32. */
+const unitOf = ({ matrices }: Capabilities): MatrixUnit | undefined =>
+  matrices.filter((m) => m.type === "f16" && m.sums === "f32").sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0];
+
+/** Subgroups on a side of a workgroup times tiles on a side of a subgroup, as matrix.wgsl has them. */
+const tilesAcross = 2 * 4;
 
 /** Rows of a register tile: 32 unless there are fewer. */
 const tileRows = ({ M }: Sizes) => (M <= 8 ? 8 : M <= 16 ? 16 : 32);
@@ -90,6 +97,29 @@ export const matmul = kernel({
       consts: (_, { lanes }) => ({ WG: lanes }),
       rebind: ({ M }) => ({ ROWS: M }),
       grid: ({ N }) => grid2d(N / 4),
+    },
+    {
+      name: "matrix",
+      source: new URL("./matrix.wgsl", import.meta.url),
+      lib: ["matrix_units"],
+      needs: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
+      onTrial: true,
+      dtypes: { a: ["f16"], b: ["f16"] },
+      when: ({ M, N, K }, device) => {
+        const unit = unitOf(device);
+        if (!unit || !device.lanes || 4 * device.lanes > device.maxInvocations || 16 * unit.M * unit.N > device.maxStorage) return false;
+        const [x, y] = [M / (unit.M * tilesAcross), N / (unit.N * tilesAcross)];
+        return M % unit.M === 0 && N % unit.N === 0 && K % unit.K === 0 && x <= 65535 && y <= 65535;
+      },
+      consts: ({ transA, transB }, device) => {
+        const { M, N } = unitOf(device)!;
+        return { TRANS_A: transA, TRANS_B: transB, SPAN_M: M * tilesAcross, SPAN_N: N * tilesAcross };
+      },
+      rebind: (_, device) => {
+        const { M, N, K } = unitOf(device)!;
+        return { LANES: device.lanes, TM: M, TN: N, TK: K };
+      },
+      grid: ({ M, N }, { SPAN_M, SPAN_N }) => [Math.ceil(M / SPAN_M), Math.ceil(N / SPAN_N)],
     },
     {
       name: "tile",
