@@ -28,7 +28,7 @@ export interface Outcome {
   readonly said: string[];
 }
 
-const native = /^(Warning: (maxDynamic|vk|loader_|Couldn't|DriverLoader|.*libvulkan)|\s+at \w+ \(.*third_party\/dawn)/;
+const native = /^(Warning: (maxDynamic|vk|loader_|Couldn't|DriverLoader|.*libvulkan)|\s+at \S+ \(.*third_party\/dawn)/;
 
 /** One command in a folder. */
 export function runCommand(folder: string, args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
