@@ -122,7 +122,8 @@ step() { # title expected-exit-code command...: shows the output's set-up lines 
   grep -v '^$' "$work/step.log" | tail -1 | grep -v '^worldline: ' | sed 's/^/      /' || true
   if [ "$code" = "$want" ]; then echo "  ok   $title ($seconds s)"
   else
-    echo "  FAIL $title: exit code $code, not $want ($seconds s); its output ends:"; tail -40 "$work/step.log" | sed 's/^/       | /'
+    echo "  FAIL $title: exit code $code, not $want ($seconds s); its failed tests and its end:"
+    { grep -a -A 8 '^ *FAIL' "$work/step.log" | head -80 || true; tail -40 "$work/step.log"; } | sed 's/^/       | /'
     failures+=("$title")
   fi
 }
