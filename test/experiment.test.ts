@@ -47,7 +47,7 @@ test("the shipped experiments are read, and their test worlds can be made", asyn
     [1, 2, 4, 8],
   );
   const half = resized(await readExperiment(`${folder}figure4.toml`), 0.5, [7]);
-  assert.equal([half.labels, half.clips, half.cdm_steps, half.cwm_steps, half.test, half.seeds], [1000, 150, 800, 600, 200, [7]]);
+  assert.equal([half.labels, half.clips, half.cdm_steps, half.cwm_steps, half.test, half.seeds], [1000, 150, 1000, 600, 200, [7]]);
 });
 
 const head = 'title = "t"\nquestion = "q"\nseeds = [0, 1]\nlabels = 1\ntest = 10\nclips = 1\ncdm_steps = 1\ncwm_steps = 1\n';
@@ -187,10 +187,10 @@ test("a tiny grid stopped after every stage ends as an undisturbed one, and its 
   const records = await readRecords<TripletRecord>(join(calm, "seed-3", "tests", `${name}.jsonl`));
   assert.is(outcome.test, records.length);
   const ends = [
-    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k1 t0\.8 by none\.jsonl$/,
-    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k3 t0\.8 by cdm-\w+\.jsonl$/,
-    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k3 t0\.8 by oracle\.jsonl$/,
-    /^drawn \S+ plain-labels-\w+ k2 t0\.8 by cdm-\w+-other-seed\.jsonl$/,
+    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k1 t0\.85 by none\.jsonl$/,
+    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k3 t0\.85 by cdm-\w+\.jsonl$/,
+    /^drawn \S+ cwm-synthetic-0\.4-0\.8-\w+ k3 t0\.85 by oracle\.jsonl$/,
+    /^drawn \S+ plain-labels-\w+ k2 t0\.85 by cdm-\w+-other-seed\.jsonl$/,
   ];
   for (const [i, { system, success, done, minimal, families }] of outcome.systems.entries()) {
     const { k, verifier } = config.system[i];
