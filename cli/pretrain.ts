@@ -3,12 +3,11 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { openDevice } from "../engine/node.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { makeBase, vqReader } from "../world/tabletop/make_base.ts";
-import { type PresetName, presets, shippedBase } from "../world/tabletop/presets.ts";
+import { type PresetName, presets } from "../world/tabletop/presets.ts";
 import { madeBase } from "./shared.ts";
 import { count, duration, Interrupted, interruption, progress, say } from "./terminal.ts";
 
@@ -20,10 +19,7 @@ export function register(program: Command): void {
     .option("--out <folder>", "where to write the model folder (default: runs/base_<preset>)")
     .addOption(new Option("--preset <name>", "world and sizes").choices(Object.keys(presets)).default("default"))
     .option("--seed <n>", "seed of weights and data", count(0, 2 ** 31), 1)
-    .option(
-      "--vq <folder>",
-      "take the picture tokenizer from this model folder instead of training one (full: start from the shipped base's)",
-    )
+    .option("--vq <folder>", "take the picture tokenizer from this model folder instead of training one")
     .option("--vq-further", "train that picture tokenizer further", false)
     .option("--vq-only", "stop after the picture tokenizer", false)
     .action(pretrain);
@@ -40,16 +36,25 @@ interface Flags {
 
 async function pretrain(o: Flags): Promise<void> {
   const begin = performance.now();
-  const { world, base, startFrom } = presets[o.preset];
+  const { world, base } = presets[o.preset];
   const out = o.out ?? madeBase(o.preset);
   await checkWritable(join(out, "model.safetensors"));
-  const start = o.vq === undefined && startFrom ? fileURLToPath(shippedBase(startFrom)) : o.vq;
-  const vq = start === undefined ? undefined : await vqReader(start);
+  const vq = o.vq === undefined ? undefined : await vqReader(o.vq);
   const signal = interruption();
   const device = await openDevice();
   say(device.describe());
-  const vqFurther = o.vqFurther || (o.vq === undefined && startFrom !== undefined);
-  const done = await makeBase(device, { world, settings: base, seed: o.seed, out, vq, vqOnly: o.vqOnly, vqFurther, say, progress, signal });
+  const done = await makeBase(device, {
+    world,
+    settings: base,
+    seed: o.seed,
+    out,
+    vq,
+    vqOnly: o.vqOnly,
+    vqFurther: o.vqFurther,
+    say,
+    progress,
+    signal,
+  });
   if (!done) throw new Interrupted();
   const hash = createHash("sha256")
     .update(await readFile(join(out, "model.safetensors")))

@@ -15,6 +15,7 @@ import { applyLoops, groupNormGradients, statisticsLoops } from "../kernels/grou
 import type { Numbers } from "../kernels/kernel.ts";
 import { nearestLoops } from "../kernels/nearest_code/nearest_code.check.ts";
 import { upsampleDxLoops, upsampleLoops } from "../kernels/upsample/upsample.check.ts";
+import { contrast, contrastOf } from "../train/vqgan.ts";
 
 type Floats = ArrayLike<number>;
 const device = await openDevice();
@@ -230,6 +231,54 @@ test("the codebook's loss moves only the codes in use, the commitment only z", a
       else expected[at] += (2 * (es[at] - zs[n])) / 24;
     }
     near(got, expected, commitment ? "dz" : "dcodebook");
+  }
+});
+
+test("the contrast of features and its gradient", async () => {
+  const [n, dim, temperature] = [7, 4, 0.3];
+  const shows = Int32Array.of(3, -1, 5, 3, -1, 5, 8);
+  const { partners, alike, counts } = contrastOf(shows, 4, new Rng(10));
+  const z = parameter([n, dim], new Rng(11), "z");
+  const zs = Float64Array.from((await device.read(z))[0]);
+  const total = counts.reduce((a, c) => a + c, 0);
+  const loss = () => {
+    const h = Array.from({ length: n }, (_, i) => {
+      const row = zs.subarray(i * dim, (i + 1) * dim);
+      return row.map((v) => v / Math.sqrt(row.reduce((a, u) => a + u * u, 0) / dim + 1e-5));
+    });
+    return h.reduce((sum, a, i) => {
+      const logits = h.map((b, j) => a.reduce((s, v, k) => s + v * b[k], 0) / dim / temperature + alike[i * n + j]);
+      const all = Math.log(logits.reduce((s, v) => s + Math.exp(v), 0));
+      return sum + (counts[i] / total) * (all - logits[partners[i]]);
+    }, 0);
+  };
+  const tape = new Tape(device, { training: true });
+  const value = tape.keep(contrast(tape.bring(z), tape.input("partners", [n], "u32"), temperature));
+  tape.backward(value);
+  const plan = await tape.plan();
+  const [got, dz] = await plan.write("partners", partners).write("alike", alike).write("counts", counts).run().read(value, tape.grad(z));
+  near(got, [loss()], "loss");
+  const slopes = zs.map((old, i) => {
+    zs[i] = old + 1e-4;
+    const up = loss();
+    zs[i] = old - 1e-4;
+    const slope = (up - loss()) / 2e-4;
+    zs[i] = old;
+    return slope;
+  });
+  near(dz, slopes, "dz", 2e-5);
+});
+
+test("a partner shows the same in another picture where there is one, and nothing that shows the same is told apart", () => {
+  const shows = Int32Array.of(4, 4, -1, 4, 7, -1, 9, 7);
+  const { partners, alike, counts } = contrastOf(shows, 3, new Rng(12));
+  assert.equal(counts, Float32Array.of(1, 1, Math.fround(0.1), 1, 1, Math.fround(0.1), 0, 1));
+  for (let i = 0; i < 8; i++) {
+    assert.is(shows[partners[i]], shows[i], `partner of ${i}`);
+    assert.is(partners[i] === i, i === 6, `only ${i} has none`);
+    if (i < 2) assert.is(partners[i], 3, "of the other picture");
+    for (let j = 0; j < 8; j++)
+      assert.is(alike[i * 8 + j], shows[i] === shows[j] && j !== partners[i] ? Math.fround(-1e9) : 0, `${i}, ${j}`);
   }
 });
 

@@ -1,11 +1,14 @@
 // Trains the picture tokenizer: reconstruction first without the codebook, then a k-means start, then with it: mean squared error of the pixels,
-// commitment |z - sg(e)|^2, codebook |sg(z) - e|^2, straight-through gradient, and codes that nothing uses put onto fresh features.
+// commitment |z - sg(e)|^2, codebook |sg(z) - e|^2, straight-through gradient, and codes that nothing uses put onto fresh features. Beside them a
+// contrast between the features of a batch: those that show the same thing are to be alike, all others not (InfoNCE, arXiv 1807.03748).
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters, setTrainable } from "../engine/module.ts";
-import { add } from "../engine/ops/elementwise.ts";
+import { add, scale } from "../engine/ops/elementwise.ts";
 import { gatherRows } from "../engine/ops/embedding.ts";
-import { weightedSum } from "../engine/ops/loss.ts";
+import { crossEntropy, weightedSum } from "../engine/ops/loss.ts";
+import { matmul } from "../engine/ops/matmul.ts";
+import { rmsnorm } from "../engine/ops/norm.ts";
 import { mse, quantize } from "../engine/ops/quantize.ts";
 import { adamw } from "../engine/optim.ts";
 import type { Plan } from "../engine/plan.ts";
@@ -22,8 +25,11 @@ export interface VqganTraining {
   readonly plain: Schedule;
   readonly quantized: Schedule;
   readonly commitment: number;
-  /** Weight of the squared distance between features of cells that show the same thing in different pictures. */
+  /** Weight of the squared distance between features of cells that show the same thing. */
   readonly consistency: number;
+  /** Weight of the contrast: cross-entropy of finding, by cosine / temperature, a cell that shows the same thing among all that show another. */
+  readonly contrast: number;
+  readonly temperature: number;
   /** Deviation of noise on the features before the codebook is in use: it sets their scale. */
   readonly noise: number;
   readonly betas: readonly [number, number];
@@ -44,10 +50,10 @@ export interface VqganRecord {
   readonly seconds: number;
 }
 
-/** Pictures (B, h, w, 3) in -1 ... 1, and for every code of the batch the number of one that shows the same thing (its own where none does). */
+/** Pictures (B, h, w, 3) in -1 ... 1, and for every code of the batch the number of what it shows, negative where that is nothing. */
 export interface VqganBatch {
   readonly pixels: Float32Array;
-  readonly partners: Uint32Array;
+  readonly shows: Int32Array;
 }
 
 interface StepPlan {
@@ -133,7 +139,10 @@ async function record(
   let decoded: Tensor;
   const terms: [Tensor, number][] = [];
   const partners = tape.input("partners", [rows.shape[0]], "u32");
-  if (o.consistency) terms.push([mse(rows, gatherRows(rows, partners), { stopTarget: true }), o.consistency]);
+  terms.push(
+    [mse(rows, gatherRows(rows, partners), { stopTarget: true }), o.consistency],
+    [contrast(rows, partners, o.temperature), o.contrast],
+  );
   let codes: Tensor | undefined;
   if (quantized) {
     const book = tape.bring(vqgan.quantize.embedding.weight);
@@ -157,9 +166,52 @@ async function record(
   return { plan: await tape.plan(), reconstruction, z, codes };
 }
 
+/**
+ * The contrast (1) of features: rows (n, dim), the partner of each as u32 (n). The tape gets the inputs "alike" (n, n), very negative where a pair is none
+ * to tell apart, and "counts" (n), the weight of each row.
+ */
+export function contrast(rows: Tensor, partners: Tensor, temperature: number): Tensor {
+  const { tape, shape } = rows;
+  const [n, dim] = shape;
+  const ones = tape.device.tensor([dim], { name: "ones", data: new Float32Array(dim).fill(1) });
+  const h = rmsnorm(rows, ones);
+  const cosine = scale(matmul(h, h, { transposeB: true, name: "cosine" }), 1 / (dim * temperature));
+  return crossEntropy(add(cosine, tape.input("alike", [n, n])), partners, tape.input("counts", [n]), { denominator: "weights" }).loss;
+}
+
+/** A cell that shows nothing counts a tenth: most of a table is bare. */
+const BARE = 0.1;
+
+/** What `contrast` needs of codes that show these things, `cells` of them in a picture: each row's partner, drawn from those that show the same, of another picture where there is one; its own where nothing does. */
+export function contrastOf(
+  shows: Int32Array,
+  cells: number,
+  rng: Rng,
+): { partners: Uint32Array; alike: Float32Array; counts: Float32Array } {
+  const n = shows.length;
+  const partners = Uint32Array.from({ length: n }, (_, i) => i);
+  const alike = new Float32Array(n * n);
+  const counts = new Float32Array(n);
+  const picture = (i: number) => Math.floor(i / cells);
+  for (let i = 0; i < n; i++) {
+    let best = 0;
+    for (let j = 0; j < n; j++) {
+      if (shows[i] !== shows[j]) continue;
+      alike[i * n + j] = -1e9;
+      if (i === j) continue;
+      const draw = 1 + rng.uniform() + (picture(i) === picture(j) ? 0 : 1);
+      if (draw > best) [partners[i], best] = [j, draw];
+    }
+    alike[i * n + partners[i]] = 0;
+    if (best) counts[i] = shows[i] < 0 ? BARE : 1;
+  }
+  return { partners, alike, counts };
+}
+
 /** Fills the inputs of a step; without options the features get no noise. */
 function feed(step: StepPlan, batch: VqganBatch, rng: Rng, o?: VqganTraining): Plan {
-  step.plan.write("pixels", batch.pixels).write("partners", batch.partners);
+  const { partners, alike, counts } = contrastOf(batch.shows, step.z.shape[1] * step.z.shape[2], rng);
+  step.plan.write("pixels", batch.pixels).write("partners", partners).write("alike", alike).write("counts", counts);
   return step.codes ? step.plan : step.plan.write("noise", rng.normals(step.z.size, o?.noise ?? 0));
 }
 

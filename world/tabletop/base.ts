@@ -22,7 +22,7 @@ import { FAMILIES, sentences } from "./actions.ts";
 import { caption, countCaption, spatialFacts } from "./captions.ts";
 import { driftView, type Picture, pictureSide, randomView, render } from "./render.ts";
 import { pair } from "./samples.ts";
-import { kindCount, randomScene, restingItem, type Scene, type Tabletop } from "./world.ts";
+import { kindCount, kindsOf, randomScene, restingItem, type Scene, type Tabletop } from "./world.ts";
 
 /** Sizes and schedules of a base. */
 export interface BaseSettings {
@@ -59,6 +59,8 @@ export const defaultBase: BaseSettings = {
     batch: 8,
     commitment: 0.25,
     consistency: 0.2,
+    contrast: 0.03,
+    temperature: 0.1,
     noise: 0.3,
     betas: [0.9, 0.99],
     clip: 1,
@@ -154,9 +156,9 @@ function corpus(world: Tabletop, seed: number): string[] {
 }
 
 /**
- * Batches for the picture tokenizer: pairs of tables of every kind of crowd and palette; the second shows some objects of the first again, in other
- * cells, among other things and under other light. The norms of the picture tokenizer look at the whole picture; these partners teach it to give an
- * object the same features in any company.
+ * Batches for the picture tokenizer: pairs of tables as crowded as the world's own; the second shows some objects of the first again, in other cells,
+ * among other things and under other light. The norms of the picture tokenizer look at the whole picture; cells that show the same teach it to give
+ * an object the same features in any company.
  */
 export function vqPictures(world: Tabletop, pixels: Model["pixels"], batch: number, seed: number): (step: number) => VqganBatch {
   const side = pictureSide(world);
@@ -164,32 +166,31 @@ export function vqPictures(world: Tabletop, pixels: Model["pixels"], batch: numb
   return (step) => {
     const rng = new Rng(seed, `vq pictures ${step}`);
     const out = new Float32Array(batch * side * side * 3);
-    const partners = Uint32Array.from({ length: batch * cells }, (_, i) => i);
-    const put = (scene: Scene, b: number) =>
+    const shows = new Int32Array(batch * cells);
+    const put = (scene: Scene, b: number) => {
       out.set(interleaved(pixelValues(render(world, scene, randomView(world, rng)), pixels), side * side), b * side * side * 3);
+      shows.set(kindsOf(scene), b * cells);
+    };
     for (let b = 0; b + 1 < batch; b += 2) {
-      const first = b % 4 ? randomScene(world, rng, b % 8 === 2) : crowd(world, rng);
+      const first = crowd(world, rng);
       const second = { ...crowd(world, rng), clutter: first.clutter };
       const places = rng.shuffle(Array.from({ length: cells }, (_, i) => i));
       const shown = second.cells.slice();
       first.cells.forEach((item, cell) => {
-        if (rng.uniform() < 0.4) return;
-        shown[places[cell]] = item && restingItem(item.kind, rng);
-        partners[b * cells + cell] = (b + 1) * cells + places[cell];
-        partners[(b + 1) * cells + places[cell]] = b * cells + cell;
+        if (rng.uniform() >= 0.4) shown[places[cell]] = item && restingItem(item.kind, rng);
       });
       put(first, b);
       put({ ...second, cells: shown }, b + 1);
     }
-    return { pixels: out, partners };
+    return { pixels: out, shows };
   };
 }
 
-/** A table with any number of objects out of a random palette of kinds. */
+/** A table with objects out of a random palette of kinds in 15 to 60% of its cells. */
 function crowd(world: Tabletop, rng: Rng): Scene {
   const { clutter } = randomScene(world, rng);
-  const share = rng.uniform(0.1, 1);
-  const palette = Array.from({ length: 1 + rng.int(8) }, () => rng.int(kindCount(world)));
+  const share = rng.uniform(0.15, 0.6);
+  const palette = Array.from({ length: 4 + rng.int(5) }, () => rng.int(kindCount(world)));
   return {
     clutter,
     cells: Array.from({ length: world.grid ** 2 }, () => (rng.uniform() < share ? restingItem(rng.pick(palette), rng) : null)),

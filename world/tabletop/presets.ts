@@ -27,8 +27,6 @@ export interface DemoSettings {
 export interface Preset {
   readonly world: Tabletop;
   readonly base: BaseSettings;
-  /** The preset whose shipped picture tokenizer the base's starts from; without, it starts from nothing. */
-  readonly startFrom?: "default";
   readonly demo: DemoSettings;
 }
 
@@ -68,18 +66,17 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
   },
   full: {
     world: fullWorld,
-    // The default world's shapes and colours are among this world's.
-    startFrom: "default",
     base: {
       ...defaultBase,
-      vq: { ...defaultBase.vq, codes: 128 },
+      // Wider where pictures are small and width costs little: 30 kinds are drawn out of 16 numbers a cell.
+      vq: { ...defaultBase.vq, codes: 128, channelMultiplier: [1, 1, 2, 3, 3] },
       lm: { hidden: 96, intermediate: 256, layers: 6, heads: 3, ropeTheta: 60 },
       documents: { scenes: 10000, frames: 10000 },
       copySteps: 600,
       vqTraining: {
         ...defaultBase.vqTraining,
-        plain: { ...defaultBase.vqTraining.plain, learningRate: 2e-3, steps: 6000 },
-        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 8e-4, steps: 2000 },
+        plain: { ...defaultBase.vqTraining.plain, learningRate: 1.5e-3, steps: 9000 },
+        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 8e-4, steps: 2500 },
       },
       vqGrid: 3,
       lmTraining: { ...defaultBase.lmTraining, learningRate: 4e-3, steps: 3000 },
