@@ -29,6 +29,10 @@ export interface MatrixUnit {
   readonly sums: string;
 }
 
+/** The largest matrix unit for f16 with sums in f32: what kernels/lib/matrix_units.wgsl is for. */
+export const unitOf = ({ matrices }: Capabilities): MatrixUnit | undefined =>
+  matrices.filter((m) => m.type === "f16" && m.sums === "f32").sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0];
+
 /** What a variant may ask of the adapter. `lanes` is the subgroup size where it is fixed, else 0. */
 export interface Capabilities {
   readonly features: ReadonlySet<string>;

@@ -1,5 +1,5 @@
-// Products on matrix units, which no software adapter has: the shader with units that plain WGSL stands in for, run against the checks of matmul;
-// the shader as it is, compiled for the units that adapters are known to offer by Dawn's backend that runs nothing; and who gets it.
+// Products and attention on matrix units, which no software adapter has: the shaders with units that plain WGSL stands in for, run against the checks
+// of their kernels; the shaders as they are, compiled for the units that adapters are known to offer by Dawn's backend that runs nothing; and who gets it.
 // Run: `npm test -- matrix_units`.
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
@@ -9,12 +9,15 @@ import { runCheck } from "../bench/check.ts";
 import { Device, fits } from "../engine/device.ts";
 import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
+import attentionChecks from "../kernels/attention/attention.check.ts";
+import { attention } from "../kernels/attention/attention.ts";
 import type { Capabilities, Check, Numbers, Variant } from "../kernels/kernel.ts";
 import checks from "../kernels/matmul/matmul.check.ts";
 import { matmul } from "../kernels/matmul/matmul.ts";
 
 const device = await openDevice();
 const matrix = matmul.variants.find((v) => v.name === "matrix")!;
+const flash = attention.variants.find((v) => v.name === "matrix")!;
 const half = { a: "f16", b: "f16" } as const;
 
 /** Numbers of a case: nothing added, whole matrices, unless told. */
@@ -23,45 +26,56 @@ const numbers = (M: number, N: number, K: number, c: Numbers = {}): Numbers => (
   ...{ acc: 0, hasBias: 0, hasResidual: 0, startA: 0, startY: 0, transA: 0, transB: 1, strideA: K, strideY: N, M, N, K, ...c },
 });
 
-/** The functions of lib/matrix_units.wgsl without units: every lane holds whole tiles. */
+/** The functions of lib/matrix_units.wgsl without units: every lane holds whole tiles. Bounds known at run time alone keep loops rolled, which compile faster. */
+const load = (tile: "Left" | "Right", layout: "rows" | "columns") => {
+  const [rows, columns] = tile === "Left" ? ["TM", "TK"] : ["TK", "TN"];
+  const [r, c] = [`i / ${columns}`, `i % ${columns}`];
+  const place = layout === "rows" ? `${r} * stride + ${c}` : `${c} * stride + ${r}`;
+  return `fn ${tile.toLowerCase()}_${layout}(source: ptr<storage, array<f16>, read>, at: u32, stride: u32) -> ${tile} {
+  var t: ${tile};
+  for (var i = 0u; i < min(${rows} * ${columns}, UNROLLED); i++) { t[i] = f32(source[at + ${place}]); }
+  return t;
+}`;
+};
 const standIn = `
 alias Left = array<f32, TM * TK>;
 alias Right = array<f32, TK * TN>;
 alias Sums = array<f32, TM * TN>;
-fn left_tile(m: u32, k: u32) -> Left {
-  var t: Left;
-  for (var i = 0u; i < TM * TK; i++) {
-    let r = m + i / TK;
-    let c = k + i % TK;
-    t[i] = f32(a[p.startA + select(r * p.strideA + c, c * p.strideA + r, TRANS_A == 1u)]);
-  }
-  return t;
-}
-fn right_tile(k: u32, n: u32) -> Right {
-  var t: Right;
-  for (var i = 0u; i < TK * TN; i++) {
-    let r = k + i / TN;
-    let c = n + i % TN;
-    t[i] = f32(stored[select(r * p.N + c, c * p.K + r, TRANS_B == 1u)]);
-  }
-  return t;
-}
+${load("Left", "rows")}
+${load("Left", "columns")}
+${load("Right", "rows")}
+${load("Right", "columns")}
 fn multiply_tiles(l: Left, r: Right, s: Sums) -> Sums {
   var t = s;
-  for (var i = 0u; i < TM * TN; i++) {
+  for (var i = 0u; i < min(TM * TN, UNROLLED); i++) {
     for (var k = 0u; k < TK; k++) { t[i] += l[i / TN * TK + k] * r[k * TN + i % TN]; }
   }
   return t;
 }
-fn put_sums(s: Sums, at: u32) { for (var i = 0u; i < TM * TN; i++) { tiles[at + i] = s[i]; } }
+fn put_sums(s: Sums, at: u32) { for (var i = 0u; i < min(TM * TN, UNROLLED); i++) { tiles[at + i] = s[i]; } }
+fn take_sums(at: u32) -> Sums {
+  var t: Sums;
+  for (var i = 0u; i < min(TM * TN, UNROLLED); i++) { t[i] = tiles[at + i]; }
+  return t;
+}
 `;
+const weightsLoad = "return subgroupMatrixLoad<Left, row_major>(&weights, at, KEYS);";
+const weightsStandIn =
+  "var t: Left; for (var i = 0u; i < min(TM * TK, UNROLLED); i++) { t[i] = f32(weights[at + i / TK * KEYS + i % TK]); } return t;";
 
-/** The variant over tiles of 2 x 4 x 2, two on a side of a subgroup, without units; pipelines are kept by name. */
+/** A shader of matrix units as a shader without. */
+function emulation(source: URL, spoil: (text: string) => string): URL {
+  const text = spoil(readFileSync(source, "utf8"))
+    .replace("enable chromium_experimental_subgroup_matrix;", "")
+    .replace(weightsLoad, weightsStandIn);
+  return new URL(`data:text/plain,${encodeURIComponent((text + standIn).replaceAll("UNROLLED", "p.N * 64u"))}`);
+}
+
+/** The product over tiles of 2 x 4 x 2, two on a side of a subgroup, without units; pipelines are kept by name. */
 function withoutUnits(name: string, spoil: (text: string) => string = (text) => text): Check {
-  const text = readFileSync(matrix.source, "utf8").replace("enable chromium_experimental_subgroup_matrix;", "");
   const emulated: Variant = {
     name,
-    source: new URL(`data:text/plain,${encodeURIComponent(spoil(text) + standIn)}`),
+    source: emulation(matrix.source, spoil),
     needs: ["shader-f16", "subgroups"],
     dtypes: { a: ["f16"], b: ["f16"] },
     when: ({ M, N, K }, { lanes }) => lanes > 0 && M % 2 === 0 && N % 4 === 0 && K % 2 === 0,
@@ -80,6 +94,40 @@ function withoutUnits(name: string, spoil: (text: string) => string = (text) => 
   const cases = shapes.map((c) => numbers(c.M, c.N, c.K, { ...c, strideA: c.strideA ?? (c.transA ? c.M : c.K) }));
   const all = { ...half, bias: "f16", residual: "f16", y: "f16" } as const;
   return { ...checks[0], kernel: { ...matmul, variants: [emulated] }, cases, bench: [], dtypes: [half, all] };
+}
+
+/** Attention over tiles of 2 queries, 4 keys and 2 columns, or of 2, 2 and 4, without units. */
+function attentionWithoutUnits(name: string, [TN, TK]: readonly [number, number], spoil?: (text: string) => string): Check {
+  const whole = spoil === undefined;
+  const emulated: Variant = {
+    name,
+    source: emulation(flash.source, spoil ?? ((text) => text)),
+    needs: ["shader-f16", "subgroups"],
+    dtypes: { q: ["f16"], k: ["f16"], v: ["f16"] },
+    when: ({ T, S, D }, { lanes }) => lanes > 0 && lanes % 2 === 0 && D % 4 === 0 && T >= 2 && S >= 4,
+    consts: { ROWS: 8 },
+    rebind: ({ D }, { lanes }) => ({ LANES: lanes, TM: 2, TN, TK, DEPTH: D, GROUP: 4, GROUPS: 3 }),
+    grid: ({ B, T, N }) => [Math.ceil(T / 8), B * N],
+  };
+  const cases: Numbers[] = [
+    { B: 1, T: 37, S: 70, N: 4, K: 2, D: 8, causal: 1, padded: 0 },
+    { B: 3, T: 70, S: 37, N: 2, K: 1, D: 8, causal: 1, padded: 1 },
+    ...(whole
+      ? [
+          { B: 1, T: 2, S: 4, N: 1, K: 1, D: 4, causal: 0, padded: 0 },
+          { B: 2, T: 5, S: 5, N: 2, K: 1, D: 8, causal: 1, padded: 1 },
+          { B: 1, T: 9, S: 43, N: 2, K: 2, D: 12, causal: 0, padded: 0 },
+        ]
+      : []),
+  ];
+  const [check] = attentionChecks;
+  // Keys of growing length, so that scores exceed the reference of their row again and again.
+  const inputs: Check["inputs"] = (c, rng) => {
+    const v = check.inputs(c, rng);
+    const row = c.K * c.D;
+    return { ...v, k: (v.k as Float32Array).map((x, i) => x * (1 + (Math.floor(i / row) % c.S) / 4)) };
+  };
+  return { ...check, kernel: { ...attention, variants: [emulated] }, cases, bench: [], inputs };
 }
 
 const runs = device.capabilities.features.has("shader-f16") && device.capabilities.lanes > 0;
@@ -106,17 +154,45 @@ if (!runs) console.log("skipped: products on matrix units without units (this ad
   }
 });
 
+(runs ? test : test.skip)("attention on units: grouped heads, padding, ends that are no whole tiles, references that move", async () => {
+  for (const shape of [
+    [4, 2],
+    [2, 4],
+  ] as const) {
+    const { passed, failures } = await runCheck(device, { name: "attention", check: attentionWithoutUnits(`right ${shape}`, shape) });
+    assert.equal(failures, []);
+    assert.is(passed, 5);
+  }
+});
+
+(runs ? test : test.skip)("a fault in attention on units is seen by those checks", async () => {
+  const faults: ((text: string) => string)[] = [
+    (text) => text.replace("tiles[own + e] *= factors[subgroup * TM + e / TN];", ""),
+    (text) => text.replace("s >= from_key && s < ends", "s < ends"),
+    (text) => text.replace("total * factor + row_sum(sum)", "total + row_sum(sum)"),
+    (text) => text.replace("n / (p.N / p.K)", "n % p.K"),
+    (text) => text.replace("+ c % GROUP;", ";"),
+  ];
+  for (const [i, fault] of faults.entries()) {
+    const { failures } = await runCheck(device, { name: "attention", check: attentionWithoutUnits(`fault ${i}`, [4, 2], fault) });
+    assert.ok(failures.length > 0, `${fault}`);
+  }
+});
+
 // The object must live as long as its devices.
 const nothing = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
 const units = (...shapes: (readonly [number, number, number])[]): Capabilities => ({
   features: new Set(["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"]),
   lanes: 32,
   maxInvocations: 1024,
-  maxStorage: 32768,
+  maxStorage: 16384,
   matrices: shapes.map(([M, N, K]) => ({ M, N, K, type: "f16", sums: "f32" })),
   software: false,
 });
 const types = (y: "f16" | "f32") => ({ ...half, scales: "f32", bias: y, residual: y, y }) as const;
+
+const heads = (c: Numbers = {}): Numbers => ({ B: 2, T: 100, S: 100, N: 8, K: 4, D: 64, scale: 0.125, causal: 1, padded: 0, ...c });
+const heads16 = { q: "f16", k: "f16", v: "f16", start: "u32" } as const;
 
 /** A device that runs nothing, with these capabilities. */
 async function dry(capabilities: Capabilities, force?: string): Promise<Device> {
@@ -147,6 +223,17 @@ test("the shader compiles for the units that are known, in all transposes", asyn
     }
     const text = await d.shaderText(d.chosen(matmul, matrix, numbers(256, 128, 64), types("f32")));
     assert.match(text, /subgroup_matrix_left<f16, TK, TM>/);
+    for (const D of [16, 64, 128]) {
+      const choice = d.chosen(attention, flash, heads({ D }), heads16);
+      assert.match(
+        choice.key,
+        new RegExp(
+          `TM=${shape[0]},TN=${shape[1]},TK=${shape[2]},DEPTH=${D},GROUP=${Math.max(shape[1], shape[2])},GROUPS=${shape[0] * Math.max(shape[1], shape[2]) === 256 ? 2 : 4}`,
+        ),
+      );
+      assert.equal(choice.grid, [Math.ceil(100 / (4 * shape[0])), 16]);
+      await d.compile(choice);
+    }
     d.destroy();
   }
 });
@@ -159,7 +246,14 @@ test("it goes to whole tiles of f16 on adapters with a unit, the largest one, an
   assert.not.ok(fits(both, matrix, numbers(256, 128, 64), { ...types("f32"), a: "f32" }), "f32");
   assert.not.ok(fits(units(), matrix, numbers(256, 128, 64), types("f32")), "no unit");
   assert.not.ok(fits({ ...both, lanes: 0 }, matrix, numbers(256, 128, 64), types("f32")), "lanes of no fixed number");
+  assert.ok(fits(both, flash, heads(), heads16));
+  assert.not.ok(fits(both, flash, heads({ T: 15 }), heads16), "queries");
+  assert.not.ok(fits(both, flash, heads({ S: 8 }), heads16), "keys");
+  assert.not.ok(fits(both, flash, heads({ D: 24 }), heads16), "columns");
+  assert.not.ok(fits({ ...both, lanes: 8 }, flash, heads(), heads16), "lanes");
+  assert.not.ok(fits(both, flash, heads(), { ...heads16, q: "f32" }), "f32 queries");
   const free = await dry(both);
+  assert.is(free.choose(attention, heads(), heads16).variant.name, "tile");
   assert.is(free.choose(matmul, numbers(256, 128, 64), types("f32")).variant.name, "shared");
   const forced = await dry(both, "matmul:matrix");
   assert.match(forced.choose(matmul, numbers(256, 128, 64), types("f32")).key, /^matmul:matrix\{.*TM=16/);

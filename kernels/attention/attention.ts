@@ -1,6 +1,6 @@
 // Causal or full attention with grouped heads and left padding, memory linear in length: forward, and its gradients from the log-sum-exp
 // of the scores instead of the scores themselves (Dao et al. 2022, arXiv 2205.14135).
-import { type ElementType, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
+import { type Capabilities, type ElementType, grid2d, kernel, type MatrixUnit, type Numbers, unitOf, type Variant } from "../kernel.ts";
 
 export const half = (alias: string): ElementType => ({ alias, dtypes: ["f32", "f16"] });
 
@@ -42,6 +42,35 @@ function tiled({ source, rows, heads, mostRows, mostQuads }: Tiling): Variant {
   };
 }
 
+/** Keys that lie one after another for the units of matrix.wgsl. */
+const keysOf = ({ N, K }: MatrixUnit) => Math.max(N, K);
+/** Subgroups of a workgroup of matrix.wgsl. */
+const subgroups = 4;
+/** Runs of such keys that it takes at a time, as many as its memory holds of 4 or 2; 0 where it holds neither. */
+const runsOf = (unit: MatrixUnit, { maxStorage }: Capabilities) =>
+  [4, 2].find((runs) => subgroups * unit.M * (6 * runs * keysOf(unit) + 4) + 16 <= maxStorage) ?? 0;
+
+const onUnits: Variant = {
+  name: "matrix",
+  source: new URL("./matrix.wgsl", import.meta.url),
+  lib: ["matrix_units"],
+  needs: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
+  onTrial: true,
+  dtypes: { q: ["f16"], k: ["f16"], v: ["f16"] },
+  when: ({ B, T, S, N, D }, device) => {
+    const unit = unitOf(device);
+    if (!unit || !runsOf(unit, device) || device.lanes < unit.M || device.lanes % unit.M !== 0) return false;
+    const whole = D <= 256 && D % keysOf(unit) === 0 && T >= unit.M && S >= keysOf(unit);
+    return whole && subgroups * device.lanes <= device.maxInvocations && B * N <= 65535;
+  },
+  consts: (_, device) => ({ ROWS: subgroups * unitOf(device)!.M }),
+  rebind: ({ D }, device) => {
+    const unit = unitOf(device)!;
+    return { LANES: device.lanes, TM: unit.M, TN: unit.N, TK: unit.K, DEPTH: D, GROUP: keysOf(unit), GROUPS: runsOf(unit, device) };
+  },
+  grid: ({ B, T, N }, { ROWS }) => [Math.ceil(T / ROWS), B * N],
+};
+
 const perRow = (rows: number, WG: number) => grid2d(Math.ceil(rows / WG));
 
 export const attention = kernel({
@@ -55,6 +84,7 @@ export const attention = kernel({
   consts: { WG: 64 },
   grid: ({ B, T, N }, { WG }) => perRow(B * T * N, WG),
   variants: [
+    onUnits,
     tiled({ source: new URL("./tile.wgsl", import.meta.url), rows: ({ T }) => T, heads: ({ B, N }) => B * N, mostRows: 16, mostQuads: 16 }),
   ],
 });

@@ -1,7 +1,7 @@
 // y = op(a) op(b) with bias, residual or accumulation added: every product of matrices that a transformer needs, forward and backward.
 // b may be stored in any type (weights/quantize.ts) and its binding may hold a range of its rows: y, or op(a), is then a block of columns of a
 // wider matrix. Where there are no scales, bias or residual, any tensor will do in their place.
-import { type Capabilities, grid2d, kernel, type MatrixUnit, storedTypes, type Variant } from "../kernel.ts";
+import { grid2d, kernel, storedTypes, unitOf, type Variant } from "../kernel.ts";
 
 const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
 
@@ -43,10 +43,6 @@ const packed = (dtype: "int8" | "int4", values: number, small: number): Variant<
   rebind: ({ M }) => ({ ROWS: M }),
   grid: ({ N }) => grid2d(N / 8),
 });
-
-/** The largest matrix unit for f16 with sums in f32. */
-const unitOf = ({ matrices }: Capabilities): MatrixUnit | undefined =>
-  matrices.filter((m) => m.type === "f16" && m.sums === "f32").sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K)[0];
 
 /** Subgroups on a side of a workgroup times tiles on a side of a subgroup, as matrix.wgsl has them. */
 const tilesAcross = 2 * 4;

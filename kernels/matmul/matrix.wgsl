@@ -33,6 +33,16 @@ const TILES = 4u;
 const SUBGROUPS = 2u;
 var<workgroup> tiles: array<f32, SUBGROUPS * SUBGROUPS * TM * TN>;
 
+fn left_tile(m: u32, k: u32) -> Left {
+  if (TRANS_A == 1u) { return left_columns(&a, k * p.strideA + p.startA + m, p.strideA); }
+  return left_rows(&a, m * p.strideA + p.startA + k, p.strideA);
+}
+
+fn right_tile(k: u32, n: u32) -> Right {
+  if (TRANS_B == 1u) { return right_columns(&stored, n * p.K + k, p.K); }
+  return right_rows(&stored, k * p.N + n, p.N);
+}
+
 @compute @workgroup_size(SUBGROUPS * SUBGROUPS * LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let m0 = group.x * SPAN_M + subgroup / SUBGROUPS * TILES * TM;

@@ -75,8 +75,8 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
       copySteps: 600,
       vqTraining: {
         ...defaultBase.vqTraining,
-        plain: { ...defaultBase.vqTraining.plain, learningRate: 1.5e-3, steps: 9000 },
-        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 8e-4, steps: 2500 },
+        plain: { ...defaultBase.vqTraining.plain, learningRate: 1.5e-3, steps: 4000 },
+        quantized: { ...defaultBase.vqTraining.quantized, learningRate: 8e-4, steps: 1500 },
       },
       vqGrid: 3,
       lmTraining: { ...defaultBase.lmTraining, learningRate: 4e-3, steps: 3000 },
