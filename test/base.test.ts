@@ -3,12 +3,16 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
+import { Rng } from "../engine/rng.ts";
+import { loadModel } from "../world/model.ts";
 import { type BaseSettings, type Document, defaultBase, documents } from "../world/tabletop/base.ts";
-import { countCaption, defaultWorld, makeWorld, type Picture, parse, spatialFacts } from "../world/tabletop/index.ts";
+import { countCaption, defaultWorld, kindsOf, makeWorld, type Picture, parse, spatialFacts, triplet } from "../world/tabletop/index.ts";
 import { makeBase } from "../world/tabletop/make_base.ts";
+import { presets, shippedBase } from "../world/tabletop/presets.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "worldline-base-"));
 const device = await openDevice();
@@ -106,6 +110,27 @@ test("a caption is about the picture beside it, and half of those before two pic
   const secondAlone = share(pairs, (d) => !isTrue(d.text, d.pictures[0]) && isTrue(d.text, d.pictures[1]));
   assert.ok(secondAlone < 0.08, `${secondAlone} of them are true of the second picture alone`);
 });
+
+for (const preset of ["default", "full"] as const) {
+  test(`the shipped base of ${preset} is the file its README names, and the oracle reads what its picture tokenizer draws`, async () => {
+    const shipped = fileURLToPath(shippedBase(preset));
+    assert.match(readFileSync(join(shipped, "README.md"), "utf8"), new RegExp(`sha256 ${sha256(shipped)}`));
+    const model = await loadModel(device, shipped);
+    const { world } = presets[preset];
+    assert.equal(JSON.parse(model.files["world.json"]), JSON.parse(JSON.stringify(world)));
+    const truths = Array.from({ length: 32 }, (_, i) => triplet(world, new Rng(9, `shipped ${i}`)));
+    const encoded = await model.pictures.encode(truths.map((t) => t.target));
+    const drawn = await model.pictures.decode(
+      encoded.map((e) => e.codes),
+      encoded[0].columns,
+    );
+    const wrong = truths.flatMap((t, i) => {
+      const { kinds } = parse(world, drawn[i]);
+      return [...kindsOf(t.after)].filter((kind, cell) => kinds[cell] !== kind);
+    });
+    assert.ok(wrong.length <= 1, `${wrong.length} cells are read as something else`);
+  });
+}
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 test.run();

@@ -83,6 +83,7 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
     },
     demo: {
       ...defaultDemo,
+      testSeed: 5000,
       labels: 12000,
       clips: 1000,
       cdm: { ...defaultDemo.cdm, learningRate: 2e-3, steps: 5000 },
