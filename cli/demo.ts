@@ -13,7 +13,6 @@ import { reportHtml } from "../world/report_html.ts";
 import { runSeed } from "../world/tabletop/demo.ts";
 import { demoReport } from "../world/tabletop/demo_report.ts";
 import { type PresetName, presets, shippedBase } from "../world/tabletop/presets.ts";
-import { madeBase } from "./shared.ts";
 import { count, duration, interruption, progress, say } from "./terminal.ts";
 import { commandLine, versions } from "./versions.ts";
 
@@ -74,16 +73,9 @@ async function demo(flags: Flags): Promise<void> {
   );
 }
 
-/** The base to start from: as asked, the shipped one, or the one `pretrain` made here. */
+/** The base to start from: as asked, or the shipped one. */
 function baseFor({ base, preset }: Flags): string {
-  const shipped = fileURLToPath(shippedBase(preset));
-  const found = (base === undefined ? [shipped, madeBase(preset)] : [base]).find((folder) => existsSync(join(folder, "config.json")));
-  if (found === undefined) {
-    throw new WorldlineError(
-      base === undefined
-        ? `there is no base for the preset ${preset} yet; make one with \`npm run pretrain -- --preset ${preset}\` (hours on a CPU, minutes on a GPU)`
-        : `${base} has no config.json; give the folder of a tabletop base, as \`npm run pretrain\` writes it`,
-    );
-  }
-  return found;
+  const folder = base ?? fileURLToPath(shippedBase(preset));
+  if (existsSync(join(folder, "config.json"))) return folder;
+  throw new WorldlineError(`${folder} has no config.json; give the folder of a tabletop base, as \`npm run pretrain\` writes it`);
 }

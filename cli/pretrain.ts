@@ -8,7 +8,6 @@ import { openDevice } from "../engine/node.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { makeBase, vqReader } from "../world/tabletop/make_base.ts";
 import { type PresetName, presets } from "../world/tabletop/presets.ts";
-import { madeBase } from "./shared.ts";
 import { count, duration, Interrupted, interruption, progress, say } from "./terminal.ts";
 
 /** Adds the command. */
@@ -37,7 +36,7 @@ interface Flags {
 async function pretrain(o: Flags): Promise<void> {
   const begin = performance.now();
   const { world, base } = presets[o.preset];
-  const out = o.out ?? madeBase(o.preset);
+  const out = o.out ?? join("runs", `base_${o.preset}`);
   await checkWritable(join(out, "model.safetensors"));
   const vq = o.vq === undefined ? undefined : await vqReader(o.vq);
   const signal = interruption();

@@ -1,5 +1,5 @@
 // Flags and steps that several commands share: models, records, the cache of picture codes.
-import { extname, join } from "node:path";
+import { extname } from "node:path";
 import { type Command, Option } from "commander";
 import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
@@ -112,9 +112,4 @@ export async function shownPairs(records: readonly AnnotatedRecord[], most: numb
       ],
     })),
   );
-}
-
-/** Where `pretrain` writes a preset's base unless told otherwise, and where `demo` looks when none is shipped. */
-export function madeBase(preset: string): string {
-  return join("runs", `base_${preset}`);
 }
