@@ -3,11 +3,13 @@
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { scanCacheDir } from "@huggingface/hub";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { WorldlineError } from "../engine/errors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
+import { lock } from "../weights/download.ts";
 import { type HubOptions, hubSettings, modelFolder, parseHubId } from "../weights/hub.ts";
 import { modelSource } from "../weights/hub_source.ts";
 import { writeSafetensors } from "../weights/safetensors.ts";
@@ -182,7 +184,9 @@ test("shards are those that the index names; other weights and folders stay away
     const folder = await get();
     const wanted = ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"];
     assert.equal(readdirSync(folder).sort(), wanted);
-    assert.equal([...(await openCheckpoint(folder)).tensors.keys()], ["a", "b"]);
+    const checkpoint = await openCheckpoint(folder);
+    assert.equal([...checkpoint.tensors.keys()], ["a", "b"]);
+    await checkpoint.close();
   }, files);
 });
 
@@ -316,6 +320,25 @@ test("two downloads of one model at once give one whole model; a lock of a proce
     assert.is(server.log.filter((r) => r.cdn && r.path.startsWith("/model")).length, 2, "fetched once, in two parts");
     assert.equal(unfinished(repo), []);
   }));
+
+test("one at a time holds a lock, however many find that its last holder is gone", async () => {
+  const path = join(scratch, "file.lock");
+  let holders = 0;
+  let most = 0;
+  const hold = async () => {
+    const unlock = await lock(path, undefined, 1);
+    most = Math.max(most, ++holders);
+    await sleep(1);
+    holders--;
+    await unlock();
+  };
+  for (let round = 0; round < 100; round++) {
+    writeFileSync(path, "999999999");
+    await Promise.all(Array.from({ length: 4 }, hold));
+  }
+  assert.is(most, 1);
+  assert.not.ok(existsSync(path) || existsSync(`${path}.stale`));
+});
 
 test("an interrupted download stops with the reason and keeps what it has", () =>
   withHub(async ({ server, repo, get }) => {

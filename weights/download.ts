@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, truncate } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorldlineError } from "../engine/errors.ts";
@@ -235,20 +235,37 @@ async function isRight(file: RemoteFile, path: string): Promise<boolean> {
   return hash.digest("hex") === (file.sha256 ?? file.gitSha1);
 }
 
-/** Waits until no other process downloads to the same place. A lock whose process is gone is taken over. */
-async function lock(path: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
-  for (;;) {
-    try {
-      const handle = await open(path, "wx");
-      await handle.write(String(process.pid));
-      await handle.close();
-      return () => rm(path, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw new WorldlineError(`${path}: it cannot be written, ${reasonOf(error)}`);
-    }
-    if (await isStale(path)) await rm(path, { force: true });
-    else await wait(250, signal);
+/** Waits until no one else downloads to the same place, here or in another process; looks every `poll` ms. A lock whose process is gone is taken over. */
+export async function lock(path: string, signal?: AbortSignal, poll = 250): Promise<() => Promise<void>> {
+  while (!(await create(path, String(process.pid)))) {
+    if (await isStale(path)) await removeStale(path, signal, poll);
+    else await wait(poll, signal);
   }
+  return () => rm(path, { force: true });
+}
+
+/** Whether there was no such file and it is made. */
+async function create(path: string, text: string): Promise<boolean> {
+  try {
+    await writeFile(path, text, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw new WorldlineError(`${path}: it cannot be written, ${reasonOf(error)}`);
+  }
+}
+
+/** Two may find the same lock stale, and the slower one must not remove the lock that the faster one took since: one at a time looks again and removes. */
+async function removeStale(path: string, signal: AbortSignal | undefined, poll: number): Promise<void> {
+  const turn = `${path}.stale`;
+  if (await create(turn, String(process.pid))) {
+    try {
+      if (await isStale(path)) await rm(path, { force: true });
+    } finally {
+      await rm(turn, { force: true });
+    }
+  } else if (await isStale(turn)) await rm(turn, { force: true });
+  else await wait(poll, signal);
 }
 
 async function isStale(path: string): Promise<boolean> {

@@ -87,7 +87,7 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
       labels: 12000,
       clips: 1000,
       cdm: { ...defaultDemo.cdm, learningRate: 2e-3, steps: 5000 },
-      cwm: { ...defaultDemo.cwm, learningRate: 2e-3, steps: 4000 },
+      cwm: { ...defaultDemo.cwm, learningRate: 2e-3, steps: 3000 },
       seeds: [0, 1, 2],
     },
   },
