@@ -105,6 +105,9 @@ export class Device {
     this.capabilities = capabilitiesOf(raw, options.adapter);
     this.tuning = options.tuning;
     this.recorder = options.recorder;
+    raw.onuncapturederror = ({ error }) => {
+      this.lost ??= `the GPU refused a command (last work: ${this.lastWork}): ${error.message.split("\n")[0]}; results from here on would be wrong`;
+    };
     raw.lost.then((info) => {
       if (info.reason === "destroyed") return;
       this.lost = `the GPU device was lost while running ${this.lastWork}: ${info.message}; start again, with less memory if it happens twice`;

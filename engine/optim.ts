@@ -84,6 +84,15 @@ export function optimizerState(device: Device, params: ReadonlyMap<string, Tenso
   return out;
 }
 
+/** Zeroes what an earlier run left beside the parameters that train: gradients, moments and masters. */
+export function forgetTraining(device: Device, params: ReadonlyMap<string, Tensor>): void {
+  const encoder = device.raw.createCommandEncoder();
+  for (const t of params.values())
+    for (const twin of t.trainable ? (Object.values(twins(device, t)) as Tensor[]) : [])
+      encoder.clearBuffer(twin.storage!.buffer, twin.storage!.offset, twin.bytes);
+  device.raw.queue.submit([encoder.finish()]);
+}
+
 interface Twins {
   readonly grad: Tensor;
   readonly m: Tensor;

@@ -31,17 +31,30 @@ export class ActivationPool {
     this.device = device;
   }
 
-  /** A buffer for each of the sizes, all different: the smallest free one that holds it, else a new one. */
-  take(sizes: readonly number[]): GPUBuffer[] {
+  /** The buffer for each of the sizes, all different: the smallest that holds it; undefined where a new one is needed. */
+  private held(sizes: readonly number[]): (GPUBuffer | undefined)[] {
     const free = [...this.buffers].sort((a, b) => a.size - b.size);
-    const out: GPUBuffer[] = [];
-    const order = sizes.map((_, i) => i).sort((a, b) => sizes[b] - sizes[a]);
-    for (const i of order) {
+    const out = new Array<GPUBuffer | undefined>(sizes.length).fill(undefined);
+    for (const i of sizes.map((_, i) => i).sort((a, b) => sizes[b] - sizes[a])) {
       const at = free.findIndex((b) => b.size >= sizes[i]);
       if (at >= 0) out[i] = free.splice(at, 1)[0];
-      else this.buffers.push((out[i] = this.device.allocate(sizes[i], "activations", `shared activations ${this.buffers.length}`)));
     }
     return out;
+  }
+
+  /** Bytes that `take` would add. */
+  lacking(sizes: readonly number[]): number {
+    return this.held(sizes).reduce((sum, b, i) => sum + (b ? 0 : sizes[i]), 0);
+  }
+
+  /** A buffer for each of the sizes, new ones where none is free. */
+  take(sizes: readonly number[]): GPUBuffer[] {
+    return this.held(sizes).map((found, i) => {
+      if (found) return found;
+      const buffer = this.device.allocate(sizes[i], "activations", `shared activations ${this.buffers.length}`);
+      this.buffers.push(buffer);
+      return buffer;
+    });
   }
 
   /** Frees the memory; no plan of the pool may run afterwards. */
@@ -138,9 +151,13 @@ export class Plan {
     this.activationBytes = slots.reduce((a, s) => a + s.bytes, 0);
     const remedy = () => "use a smaller batch or shorter sequences";
     const own = () => slots.map((s, i) => this.device.allocate(s.bytes, "activations", `activations ${i}`));
-    const buffers = pool
-      ? pool.take(slots.map((s) => s.bytes))
-      : await this.device.guarded("activations", this.activationBytes, remedy, own);
+    const sizes = slots.map((s) => s.bytes);
+    const buffers = await this.device.guarded(
+      "activations",
+      pool ? pool.lacking(sizes) : this.activationBytes,
+      remedy,
+      pool ? () => pool.take(sizes) : own,
+    );
     if (!pool) this.buffers.push(...buffers);
     for (const [t, slot] of slotOf) this.places.set(t, { buffer: buffers[slots.indexOf(slot)], offset: 0 });
   }

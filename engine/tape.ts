@@ -70,6 +70,8 @@ export class Tape {
   private scopes: string[] = [];
   /** Inside the first pass of `recompute`: gradient closures are not kept. */
   private forgetting = false;
+  /** backward was called, which uses up the closures. */
+  private usedUp = false;
   /** Inside its second pass. */
   private again = false;
 
@@ -232,6 +234,10 @@ export class Tape {
   backward(loss: Tensor, scale: number | Scalar = 1): void {
     if (loss.size !== 1)
       throw new WorldlineError(`backward: ${loss.name} (${loss.shape.join(", ")}) must be a single value; reduce it first`);
+    if (this.usedUp)
+      throw new WorldlineError(
+        "backward: this tape's gradients were recorded already; sum the losses with weightedSum and call backward once",
+      );
     const target = this.into(loss);
     if (!target)
       throw new WorldlineError(
@@ -239,6 +245,7 @@ export class Tape {
       );
     this.launch(fill, { y: target.tensor }, { n: 1, value: scale });
     this.keep(loss);
+    this.usedUp = true;
     this.scope("backward", () => this.replay());
   }
 

@@ -151,6 +151,15 @@ test("the probe scores every kind in both directions by mean and by sum; numbers
   assert.ok(page.includes("&#60;p&#62;") && page.split("<svg").length > kinds.size && !/https?:\/\//.test(page));
 });
 
+test("records that share an id are each probed against themselves", async () => {
+  const of = async (list: TripletRecord[]) =>
+    (await probe(device, model, codes, list, ["image", "action"], { batch: 32, kinds: ["target_mirrored"] })).map(
+      ({ id: _, ...rest }) => rest,
+    );
+  const few = records.slice(0, 4);
+  assert.equal(await of(few.map((r) => ({ ...r, id: "one" }))), await of(few));
+});
+
 test("candidates share one prefix: eight cost less than three times one; steps are chained on codes", async () => {
   const time = async (candidates: number) => {
     const begin = performance.now();

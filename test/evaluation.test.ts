@@ -10,7 +10,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { corpusBleu, measureActions } from "../world/action_bench.ts";
 import { readAurora, subsample } from "../world/aurora.ts";
-import { copySystem, folderSystem, measureSystems, pixelMetrics, type Sample } from "../world/bench.ts";
+import { copySystem, folderSystem, measureSystems, type PictureMetric, pixelMetrics, type Sample } from "../world/bench.ts";
 import { benchHtml, paperRows } from "../world/bench_report.ts";
 import { aligned, rowsOfMetric, summarise } from "../world/bench_results.ts";
 import { defaultJudge, Judge } from "../world/judge.ts";
@@ -116,6 +116,17 @@ test("tables: means by part, the copy baseline, paired differences over common r
   assert.throws(() => folderSystem("x", join(folder, "none")), /none does not exist; x needs a folder with a picture per record/);
   const twins = await measureSystems(records, [copySystem, copySystem], out, { metrics: [] }).catch((e: Error) => e.message);
   assert.match(String(twins), /two systems are called copy/);
+});
+
+test("a caption or a family given later counts in a folder that has the measurements before it", async () => {
+  const caption: PictureMetric = { ...pixelMetrics[0], name: "caption", of: (_, __, record) => (record.caption ? 1 : 0) };
+  const measured = async (more: Partial<TripletRecord>) => {
+    const [sample] = await measureSystems([{ ...records[0], ...more }], [copySystem], join(folder, "captions"), { metrics: [caption] });
+    return [sample.subset, sample.metrics.caption];
+  };
+  assert.equal(await measured({}), ["light", 0]);
+  assert.equal(await measured({ caption: "a dark picture", family: "dark" }), ["dark", 1]);
+  assert.equal(await measured({ caption: "a dark picture" }), ["light", 1]);
 });
 
 test("the judge's verdicts come with the samples; one it will not give does not end the run, an unreachable judge does", async () => {

@@ -289,4 +289,31 @@ for (const denominator of ["weights", 7] as const) {
   });
 }
 
+test("SwiGLU of a tensor by itself", async () => {
+  const values = draw(64);
+  const w = device.tensor([64], { name: "w", data: Float32Array.from(values) });
+  w.trainable = true;
+  const tape = new Tape(device, { training: true });
+  const x = tape.bring(w);
+  const h = swiglu(x, x);
+  const dy = draw(64);
+  const loss = dot(h, device.tensor([64], { name: "dy", data: Float32Array.from(dy) }));
+  tape.backward(loss);
+  (await tape.plan()).run();
+  const logistic = (v: number) => 1 / (1 + Math.exp(-v));
+  const want = values.map((v, i) => dy[i] * (2 * v * logistic(v) + v * v * logistic(v) * (1 - logistic(v))));
+  const [got] = await device.read(tape.grad(w));
+  assert.ok(distance(got, want) < 1e-5);
+});
+
+test("a tape records its gradients once", () => {
+  const w = device.tensor([4], { name: "w", data: Float32Array.of(1, 2, 3, 4) });
+  w.trainable = true;
+  const tape = new Tape(device, { training: true });
+  const x = scale(tape.bring(w), 2);
+  const [a, b] = [dot(x, x), dot(x, x)];
+  tape.backward(a);
+  assert.throws(() => tape.backward(b), /gradients were recorded already; sum the losses with weightedSum and call backward once/);
+});
+
 test.run();

@@ -9,7 +9,7 @@ import { openDevice } from "../engine/node.ts";
 import { Rng } from "../engine/rng.ts";
 import type { Encoded } from "../tokenizer/image.ts";
 import { phrasedTemplates, plainTemplate } from "../tokenizer/templates.ts";
-import { feedOf, shuffled } from "../train/order.ts";
+import { batchesOf, feedOf, shuffled } from "../train/order.ts";
 import { workerFeed } from "../world/batch_feed.ts";
 import { CodeFile } from "../world/code_file.ts";
 import { CodeStore } from "../world/codes.ts";
@@ -62,6 +62,33 @@ test("the code cache: records are kept as they come, a torn end is cut off and w
   check(CodeFile.open(copy, name), 2);
   appendFileSync(path, Buffer.alloc(100, 7));
   check(CodeFile.open(path, name), 3);
+});
+
+test("two runs that share a code cache keep each other's records", () => {
+  const path = join(scratchFolder(), "codes.bin");
+  const all = Array.from({ length: 5 }, (_, i) => ({ hash: hashOf(i), encoded: encoded() }));
+  CodeFile.open(path, name).add(all.slice(0, 1));
+  const [a, b] = [CodeFile.open(path, name), CodeFile.open(path, name)];
+  a.add(all.slice(1, 3));
+  b.add(all.slice(3, 4));
+  a.add(all.slice(4));
+  const holds = (file: CodeFile, which: readonly number[]) => {
+    for (const i of which)
+      assert.equal(
+        [file.get(all[i].hash)?.codes, file.get(all[i].hash)?.features],
+        [all[i].encoded.codes, all[i].encoded.features],
+        `${i}`,
+      );
+  };
+  holds(a, [0, 1, 2, 4]);
+  holds(b, [0, 3]);
+  holds(CodeFile.open(path, name), [0, 1, 2, 3, 4]);
+  // What another run is writing at this moment stays out until it is whole, and what stays torn is cut off.
+  const size = statSync(path).size;
+  truncateSync(path, size - 8);
+  b.add(all.slice(4));
+  assert.is(statSync(path).size, size);
+  holds(b, [0, 1, 2, 3, 4]);
 });
 
 test("a cache of another picture tokenizer is started anew, and not taken by a reader", async () => {
@@ -160,6 +187,28 @@ test("factors: whole copies, and for the fraction another part each epoch", asyn
   }
   assert.equal(set.entries(1), set.entries(1));
   assert.is.not(set.entries(0).join(), set.entries(1).join());
+});
+
+test("a fraction that draws a long example late still has a shape for it", async () => {
+  const root = await aurora();
+  const store = await CodeStore.open(device, tiny);
+  const [{ records }] = await readTripletFiles([{ path: join(root, "mine.jsonl") }], { skipMissing: false, seed: 0 });
+  await store.add(records.flatMap((r) => [r.source, r.target]));
+  const long = { ...records[0], action: "go ".repeat(40) };
+  for (const seed of [0, 1, 2, 3]) {
+    const many = Array.from({ length: 40 }, (_, i) => (i === 7 ? long : records[0]));
+    const set = tripletSet(tiny, store, [{ records: many, factor: 0.25 }], {
+      role: "cdm",
+      templates: [plainTemplate("cdm", "text_first")],
+      seed,
+    });
+    const source = shuffled(set, seed, { batch: 5, shapes: 2 });
+    const lengths = Array.from(
+      { length: 60 },
+      (_, i) => batchesOf(source, i, { batch: 5, accumulate: 1, padId: tiny.vocab.eos })[0].shape.T,
+    );
+    assert.ok(new Set(lengths).size === 2, "the long example was never drawn, or all are as long");
+  }
 });
 
 for (const role of ["cdm", "cwm"] as const)

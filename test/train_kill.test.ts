@@ -1,7 +1,7 @@
 // Runs that are killed: ten moments at random (the script does 200), and `worldline train` with LoRA, dropout and accumulation: ten steps are five, kill -9,
 // resume, five, to the bit. A full disk and Ctrl-C leave the last checkpoint whole and say what happened.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
@@ -100,6 +100,15 @@ test("worldline train: ten steps equal five, kill -9, resume, five, with LoRA, d
   const other = await cli(folder, killed, ["--learning-rate", "0.5"]);
   assert.is(other.code, 1);
   assert.match(other.said, /belongs to a run with other data or options: learningRate was 0\.003 and is now 0\.5; choose another --out/);
+  const base = join(folder, "another base");
+  cpSync(join(root, "test/goldens/tiny-mha"), base, { recursive: true });
+  const weights = join(base, "model.safetensors");
+  const bytes = readFileSync(weights);
+  bytes[bytes.length - 2] ^= 1;
+  writeFileSync(weights, bytes);
+  const rebased = await cli(folder, killed, [...long, "--model", base]);
+  assert.is(rebased.code, 1);
+  assert.match(rebased.said, /belongs to a run with other data or options: base was ".*" and is now ".*"; choose another --out/);
 });
 
 test("Ctrl-C saves and leaves with code 130; --resume without a checkpoint is an error", async () => {

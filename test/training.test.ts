@@ -5,6 +5,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, wr
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { parameters } from "../engine/module.ts";
 import { optimizerState } from "../engine/optim.ts";
@@ -12,6 +13,7 @@ import type { Chameleon } from "../models/chameleon.ts";
 import { checkpointStore, clearCheckpoints } from "../train/checkpoints.ts";
 import { defaultTraining, type TrainHooks, type TrainOptions, train } from "../train/loop.ts";
 import { shuffled } from "../train/order.ts";
+import { RunFolder } from "../train/run_folder.ts";
 import { messageOf, openLogged, randomExamples, scratchFolder, tinyConfig, tinyModel } from "./tiny_model.ts";
 
 const { device, lines } = await openLogged();
@@ -169,6 +171,84 @@ test("with torn checkpoints alone a run starts anew and nothing of them reaches 
   assert.is(await storeOf(lm, folder).load(), undefined);
   assert.is(lines.length, 2);
   sameBits(await stateOf(lm), before);
+});
+
+test("torn checkpoints of later steps neither count as newest nor make a run lose what it saves", async () => {
+  const folder = copyOf(goodFolder);
+  for (const name of readdirSync(folder)) halve(join(folder, name, "optimizer.safetensors"));
+  const lm = await fresh();
+  await stopAt(4, lm, { ...ten, saveEvery: 2 }, { store: storeOf(lm, folder) });
+  assert.equal(readdirSync(folder).sort(), ["checkpoint-4", "checkpoint-6", "checkpoint-9"]);
+  const again = await fresh(99);
+  const run = await train(device, again, source, ten, { store: storeOf(again, folder) });
+  assert.is(run.steps, 6);
+  sameBits(await stateOf(again), wholeState);
+});
+
+test("a checkpoint of another run is refused even where its tensors have other sizes", async () => {
+  const { lm } = await tinyModel(device, tinyConfig({ intermediate: 48 }), 1);
+  assert.match(await messageOf(() => storeOf(lm, goodFolder, "wider").load()), /name was "run" and is now "wider"/);
+});
+
+test("a second run on one model knows nothing of the first one's gradients and moments", async () => {
+  const lm = await fresh();
+  const start = await device.read(...parameters(lm).values());
+  await train(device, lm, source, { ...ten, accumulate: 2 });
+  [...parameters(lm).values()].forEach((t, i) => void device.write(t, start[i]));
+  const { log } = await train(device, lm, source, ten);
+  assert.equal(
+    log.map((r) => [r.loss, r.grad_norm]),
+    wholeRun.log.map((r) => [r.loss, r.grad_norm]),
+  );
+  sameBits(await stateOf(lm), wholeState);
+});
+
+test("a run folder named with ./ or by the start of a file's name holds its files", async () => {
+  const home = process.cwd();
+  const scratch = scratchFolder();
+  process.chdir(scratch);
+  try {
+    for (const name of ["./a", "log"]) {
+      const run = new RunFolder(name);
+      run.log(wholeRun.log[0]);
+      await run.flush();
+      const files = readdirSync(join(scratch, name));
+      assert.ok(files.includes("log.jsonl") && files.some((f) => f.startsWith("events.out.tfevents.")), `${name}: ${files}`);
+    }
+    assert.equal(readdirSync(scratch).sort(), ["a", "log"]);
+  } finally {
+    process.chdir(home);
+  }
+});
+
+test("training without the memory for its activations ends with a sentence", async () => {
+  const { host, gpu, adapter } = device;
+  const open = async (more: object) =>
+    Device.open({ host: { ...host, log: () => undefined, ...more }, gpu, adapter: (await gpu.requestAdapter()) ?? adapter });
+  const trained = async (d: Device, prepare: () => void) => {
+    const { lm } = await tinyModel(d, config, 3);
+    prepare();
+    return messageOf(() => train(d, lm, source, ten));
+  };
+  let free = 2 ** 40;
+  const poor = await open({ freeMemory: () => free });
+  if (poor.capabilities.software)
+    assert.match(
+      await trained(poor, () => {
+        free = 100;
+      }),
+      /^activations: .* are needed, .*; use a smaller batch or shorter sequences$/,
+    );
+  // Buffers that are not valid, as after an allocation that failed.
+  const refusing = await open({});
+  const { raw } = refusing;
+  const create = raw.createBuffer.bind(raw);
+  assert.match(
+    await trained(refusing, () => {
+      raw.createBuffer = (d) => create(/activations/.test(d.label ?? "") ? { ...d, size: 2 ** 46 } : d);
+    }),
+    /activations|the GPU refused a command/,
+  );
 });
 
 test("a checkpoint of other data or options is refused", async () => {

@@ -64,13 +64,13 @@ export function checkpointStore<R = LogEntry, Extra = unknown>(
     async load() {
       await clearTorn(folder);
       for (const name of (await checkpoints(folder)).reverse()) {
-        const whole = await readOne<R, Extra>(join(folder, name), files());
-        if (!whole) {
+        const state = await readState<R, Extra>(join(folder, name));
+        if (state) refuseOther(join(folder, name), state.worldline.run, run);
+        const writes = state && (await readOne(join(folder, name), files()));
+        if (!writes) {
           device.host.log(`${join(folder, name)} is not whole and is passed over`);
           continue;
         }
-        const { state, writes } = whole;
-        refuseOther(join(folder, name), state.worldline.run, run);
         for (const [t, data] of writes) device.write(t, data);
         const { skipped_steps: skipped, window, extra } = state.worldline;
         return { step: state.global_step, epoch: state.epoch, log: state.log_history, skipped, window, extra };
@@ -84,7 +84,9 @@ export function checkpointStore<R = LogEntry, Extra = unknown>(
         for (const [name, text] of Object.entries(o.files ?? {})) await writeText(join(temporary, name), text);
         await writeText(join(temporary, "trainer_state.json"), text);
       });
-      const old = (await checkpoints(folder)).slice(0, -(o.keep ?? 1));
+      // Later ones were passed over when this run began: they do not count as newer.
+      const own = (await checkpoints(folder)).filter((name) => stepOf(name) <= state.step);
+      const old = own.slice(0, -(o.keep ?? 1));
       for (const name of old) await rm(join(folder, name), { recursive: true, force: true });
     },
   };
@@ -161,9 +163,10 @@ async function clearTorn(folder: string): Promise<void> {
 /** Names of the checkpoints in a folder, oldest first. */
 export async function checkpoints(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch(() => [] as string[]);
-  const step = (n: string) => Number(n.slice("checkpoint-".length));
-  return names.filter((n) => /^checkpoint-\d+$/.test(n)).sort((a, b) => step(a) - step(b));
+  return names.filter((n) => /^checkpoint-\d+$/.test(n)).sort((a, b) => stepOf(a) - stepOf(b));
 }
+
+const stepOf = (name: string) => Number(name.slice("checkpoint-".length));
 
 /** Largest share of a file that is held on the host at a time, in bytes. */
 const largestRead = 1 << 26;
@@ -195,15 +198,20 @@ async function saveTensors(device: Device, path: string, tensors: ReadonlyMap<st
   );
 }
 
-/** Reads one checkpoint: its state and what belongs in each tensor; undefined if anything in it is missing or torn. */
-async function readOne<R, Extra>(
-  folder: string,
-  files: Record<string, ReadonlyMap<string, Tensor>>,
-): Promise<{ state: State<R, Extra>; writes: [Tensor, Float32Array][] } | undefined> {
-  const writes: [Tensor, Float32Array][] = [];
+/** The state of one checkpoint; undefined if it is missing or torn. */
+async function readState<R, Extra>(folder: string): Promise<State<R, Extra> | undefined> {
   try {
     const state = JSON.parse(await readFile(join(folder, "trainer_state.json"), "utf8")) as State<R, Extra>;
-    if (!Number.isInteger(state.global_step) || !Array.isArray(state.log_history) || !state.worldline?.run) return undefined;
+    return Number.isInteger(state.global_step) && Array.isArray(state.log_history) && state.worldline?.run ? state : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What belongs in each tensor; undefined if anything in the checkpoint is missing or torn. */
+async function readOne(folder: string, files: Record<string, ReadonlyMap<string, Tensor>>): Promise<[Tensor, Float32Array][] | undefined> {
+  const writes: [Tensor, Float32Array][] = [];
+  try {
     for (const [name, tensors] of Object.entries(files)) {
       await stat(join(folder, name));
       const file = await openSafetensors(await fileSource(join(folder, name)), name);
@@ -217,7 +225,7 @@ async function readOne<R, Extra>(
         await file.close();
       }
     }
-    return { state, writes };
+    return writes;
   } catch {
     return undefined;
   }

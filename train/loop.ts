@@ -2,6 +2,8 @@
 // cleanly when asked, evaluates now and then, and passes over steps whose loss or gradient is no number, up to a limit.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
+import { parameters } from "../engine/module.ts";
+import { forgetTraining } from "../engine/optim.ts";
 import type { Chameleon } from "../models/chameleon.ts";
 import type { LoraConfig } from "../weights/adapter.ts";
 import { trainingFlops } from "./estimate.ts";
@@ -134,6 +136,7 @@ export async function train(
   const run = new Run(device, o, hooks, feed);
   const step = await TrainStep.record(device, model, feed.shapes, o);
   try {
+    forgetTraining(device, parameters(model));
     await run.resume();
     const pending: (() => Promise<void>)[] = [];
     const drain = async (left: number) => {

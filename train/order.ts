@@ -8,6 +8,8 @@ import { type Batch, collate, type Example, fittingShape, type Shape, shapesFor,
 export interface ExampleSet {
   /** Which examples an epoch holds, by number; always equally many. */
   entries(epoch: number): readonly number[];
+  /** Every example that some epoch may hold, where those of the first two are not all. */
+  readonly all?: readonly number[];
   /** An upper bound of the size of example i in any epoch. */
   size(i: number): Shape;
   make(i: number, epoch: number): Example;
@@ -42,7 +44,7 @@ export function shuffled(examples: readonly Example[] | ExampleSet, seed: number
   const set = "make" in examples ? examples : exampleSet(examples);
   const count = set.entries(0).length;
   if (count === 0) throw new WorldlineError("there are no training examples; give at least one");
-  const used = [...new Set([...set.entries(0), ...set.entries(1)])];
+  const used = set.all ?? [...new Set([...set.entries(0), ...set.entries(1)])];
   const shapes = shapesFor(
     used.map((i) => set.size(i)),
     o.shapes ?? 1,

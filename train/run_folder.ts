@@ -17,7 +17,7 @@ export class RunFolder {
 
   constructor(folder: string) {
     this.folder = folder;
-    this.events = join(folder, `events.out.tfevents.${Math.floor(Date.now() / 1000)}.${hostname()}.${process.pid}.0`);
+    this.events = `events.out.tfevents.${Math.floor(Date.now() / 1000)}.${hostname()}.${process.pid}.0`;
   }
 
   /** Drops what was logged after `step`, which is done again. */
@@ -62,7 +62,7 @@ export class RunFolder {
   }
 
   private append(name: string, make: () => string | Uint8Array): void {
-    const path = name.startsWith(this.folder) ? name : join(this.folder, name);
+    const path = join(this.folder, name);
     const data = make();
     this.writing = this.writing
       .then(() => mkdir(this.folder, { recursive: true }))

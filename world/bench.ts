@@ -99,9 +99,10 @@ export async function measureSystems(
     signal?.throwIfAborted();
     const { record, system, path } = tasks[i];
     const files = [await bytesOf(path), await bytesOf(record.target), await bytesOf(record.source)];
-    const key = hashOf([record.id, system, record.action, how, files.map((f) => createHash("sha256").update(f).digest("hex"))]);
+    const digests = files.map((f) => createHash("sha256").update(f).digest("hex"));
+    const key = hashOf([record.id, system, record.action, how, digests, ...(record.caption === undefined ? [] : [record.caption])]);
     const kept = before.get(key);
-    if (kept && kept.judge_failed === undefined) samples[i] = kept;
+    if (kept && kept.judge_failed === undefined) samples[i] = { ...kept, subset: record.family ?? "all" };
     else {
       const [prediction, target, source] = await Promise.all(
         files.map((f, n) => decodePicture(f, [path, record.target, record.source][n])),

@@ -70,6 +70,13 @@ export class CodeFile {
     if (size < headBytes || readSync(this.fd, head, 0, headBytes, 0) < headBytes || head.toString("latin1") !== magic + this.name)
       return false;
     this.started = true;
+    this.records();
+    return true;
+  }
+
+  /** Takes up the whole records from `end` on. */
+  private records(): void {
+    const { size } = fstatSync(this.fd);
     const record = Buffer.alloc(recordHead);
     while (this.end + recordHead + 4 <= size) {
       readSync(this.fd, record, 0, recordHead, this.end);
@@ -84,7 +91,16 @@ export class CodeFile {
       this.places.set(record.toString("hex", 4, 20), { at: this.end + recordHead + codes.byteLength, rows, columns, dim, codes });
       this.end = next;
     }
-    return true;
+  }
+
+  /** Takes up what another run that shares the file has added; cuts off what is left of a record, once nobody writes at it. */
+  private dropTorn(): void {
+    for (let looks = 0; looks < 5; looks++) {
+      if (looks > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      this.records();
+      if (fstatSync(this.fd).size <= this.end) return;
+    }
+    ftruncateSync(this.fd, this.end);
   }
 
   private whole(at: number, bytes: number): boolean {
@@ -127,11 +143,12 @@ export class CodeFile {
   add(pictures: readonly { readonly hash: string; readonly encoded: Encoded }[]): void {
     try {
       if (!this.started) this.start();
-      if (fstatSync(this.fd).size > this.end) ftruncateSync(this.fd, this.end);
+      this.dropTorn();
     } catch (error) {
       throw new WorldlineError(`${this.path}: not written, ${reasonOf(error)}`);
     }
     for (const { hash, encoded: e } of pictures) {
+      if (this.places.has(hash)) continue;
       const dim = e.features.length / e.codes.length;
       const bytes = 4 * e.codes.length * (1 + dim);
       const all = Buffer.alloc(recordHead + bytes + 4);
@@ -149,9 +166,8 @@ export class CodeFile {
       } catch (error) {
         throw new WorldlineError(`${this.path}: not written, ${reasonOf(error)}`);
       }
-      const codes = Uint32Array.from(e.codes);
-      this.places.set(hash, { at: this.end + recordHead + codes.byteLength, rows: e.rows, columns: e.columns, dim, codes });
-      this.end += all.length;
+      // Found where it came to lie: another run may have written before it.
+      this.records();
     }
   }
 

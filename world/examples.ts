@@ -78,6 +78,7 @@ export function tripletSet(coder: Coder, codes: Codes, shares: readonly Share[],
   };
   return {
     entries,
+    all: records.map((_, i) => i),
     size: (i) => (sizes[i] ??= measure(i)),
     make: (i, epoch) => exampleOf(coder, codes, records[i], phrase(i, epoch), o),
   };

@@ -65,10 +65,10 @@ export async function probe(
           : layoutTemplate(promptOf(model, "cdm"), values, model);
       return { ids: l.ids, weights: lossWeights(l) };
     };
-    const rows: { id: string; negative: Negative | "real"; scored: Scored }[] = [];
+    const rows: { id: string; record: number; negative: Negative | "real"; scored: Scored }[] = [];
     records.forEach((r, i) => {
-      rows.push({ id: r.id, negative: "real", scored: sequence(r) });
-      for (const [negative, t] of chosen[i]) rows.push({ id: r.id, negative: negative as Negative, scored: sequence(t) });
+      rows.push({ id: r.id, record: i, negative: "real", scored: sequence(r) });
+      for (const [negative, t] of chosen[i]) rows.push({ id: r.id, record: i, negative: negative as Negative, scored: sequence(t) });
     });
     const scores = await scoreAll(
       device,
@@ -76,10 +76,10 @@ export async function probe(
       rows.map((r) => r.scored),
       options,
     );
-    const real = new Map(rows.flatMap((r, i) => (r.negative === "real" ? [[r.id, scores[i]] as const] : [])));
+    const real = new Map(rows.flatMap((r, i) => (r.negative === "real" ? [[r.record, scores[i]] as const] : [])));
     rows.forEach((r, i) => {
       if (r.negative === "real") return;
-      const [a, b] = [real.get(r.id)!, scores[i]];
+      const [a, b] = [real.get(r.record)!, scores[i]];
       const kind = `${direction}.${r.negative}` as const;
       items.push({ id: r.id, kind, real: a.mean, manipulated: b.mean, real_sum: a.sum, manipulated_sum: b.sum });
     });

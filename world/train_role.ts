@@ -24,6 +24,7 @@ import {
 import { feedOf, type OrderOptions, shuffled } from "../train/order.ts";
 import { RunFolder } from "../train/run_folder.ts";
 import { type LoraConfig, peftName, saveAdapter, writeAdapterConfig } from "../weights/adapter.ts";
+import { modelKey } from "./answers.ts";
 import { workerFeed } from "./batch_feed.ts";
 import type { CodeStore, Progress } from "./codes.ts";
 import { type ExampleOptions, type Role, tripletSet } from "./examples.ts";
@@ -103,7 +104,7 @@ export async function trainRole(
   if (count === 0) throw new WorldlineError("there are no training examples; give at least one");
   const options = typeof o.training === "function" ? o.training(count) : o.training;
   const { model, adapter } = await adapted(device, base, o, options.seed);
-  const identity = storeOptions(o, options, examples, store, count, adapter);
+  const identity = storeOptions(o, options, examples, store, count, await modelKey(base.folder), adapter);
   const run = new RunFolder(o.out);
   const before = await finishedState<TrainRecord | EvalRecord>(o.out, identity);
   if (before) {
@@ -209,6 +210,7 @@ function storeOptions(
   examples: ExampleOptions,
   store: CodeStore,
   count: number,
+  base: string,
   adapter?: Adapter,
 ): StoreOptions {
   const { logEvery: _, saveEvery: __, evalEvery: ___, recompute: ____, ...decisive } = options;
@@ -221,6 +223,7 @@ function storeOptions(
   const lora = o.lora && { ...o.lora, base: null };
   const run = {
     role,
+    base,
     ...decisive,
     recognition: recognition ?? null,
     templates: templates.map((t) => t.name),
