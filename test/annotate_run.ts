@@ -15,4 +15,6 @@ await codes.add(pairs.flatMap((p) => [p.source, p.target]));
 const answers = await AnswerStore.open<Answer>(`${out}.answers`);
 console.log("started");
 const sampling = { temperature: 0.8, seed: 3 };
-await writeRecords(out, await annotate(device, model, codes, pairs, { sampling, maxTokens: 12, batch: 4, answers }));
+// Slow, so that there is time to be killed between two batches.
+const onProgress = () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 150);
+await writeRecords(out, await annotate(device, model, codes, pairs, { sampling, maxTokens: 12, batch: 4, answers, onProgress }));

@@ -143,6 +143,8 @@ test("the judge's verdicts come with the samples; one it will not give does not 
     });
   });
   await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  // It keeps no process alive whose test has failed.
+  server.unref();
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
   const judge = new Judge({ ...defaultJudge, url, model: "m", perMinute: 1e6, backoffMs: 1, retries: 1 });
   const out = join(folder, "judged");

@@ -1,7 +1,18 @@
 // Hub ids: settings, the cache's layout, resuming, checksums and what is said when something fails, against a server on the loopback.
 
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { scanCacheDir } from "@huggingface/hub";
@@ -55,6 +66,10 @@ async function messageOf(work: Promise<unknown>): Promise<string> {
   assert.instance(error, WorldlineError, String((error as Error).stack));
   return (error as Error).message;
 }
+
+/** Bytes of the weights that a download has kept so far. */
+const kept = (repo: string) => () =>
+  statSync(join(repo, "blobs", `${createHash("sha256").update(weights).digest("hex")}.incomplete`), { throwIfNoEntry: false })?.size ?? 0;
 
 /** Names of unfinished files and locks in the cache. */
 const unfinished = (repo: string) => readdirSync(join(repo, "blobs")).filter((n) => n.includes("."));
@@ -192,12 +207,12 @@ test("shards are those that the index names; other weights and folders stay away
 
 test("a connection that is cut goes on where it stopped, in this run and in the next", () =>
   withHub(async ({ server, repo, get }) => {
-    server.faults["model.safetensors"] = { cut: { after: 70_000, times: 2 } };
+    server.faults["model.safetensors"] = { cut: { after: 70_000, times: 2, kept: kept(repo) } };
     await get();
     const ranges = server.log.filter((r) => r.cdn && r.path.startsWith("/model")).map((r) => r.range);
     assert.equal(ranges, [undefined, "bytes=70000-", "bytes=140000-"]);
     rmSync(repo, { recursive: true });
-    server.faults["model.safetensors"] = { cut: { after: 1000, times: 99 } };
+    server.faults["model.safetensors"] = { cut: { after: 1000, times: 99, kept: kept(repo) } };
     assert.match(
       await messageOf(get()),
       /^model\.safetensors: the connection to 127\.0\.0\.1:\d+ keeps breaking \(.*\) at byte 5000 of \d+; run the same command again/,
@@ -342,7 +357,7 @@ test("one at a time holds a lock, however many find that its last holder is gone
 
 test("an interrupted download stops with the reason and keeps what it has", () =>
   withHub(async ({ server, repo, get }) => {
-    server.faults["model.safetensors"] = { cut: { after: 70_000, times: 99 } };
+    server.faults["model.safetensors"] = { cut: { after: 70_000, times: 99, kept: kept(repo) } };
     const controller = new AbortController();
     const reason = new Error("enough");
     const done = get("org/name", {

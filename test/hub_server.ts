@@ -7,8 +7,8 @@ import type { AddressInfo } from "node:net";
 
 /** What the server does wrong, by file name. Counters are used up. */
 export interface Fault {
-  /** Cuts the connection after so many bytes of the answer, this many times. */
-  cut?: { after: number; times: number };
+  /** Cuts the connection after so many bytes of the answer, this many times; where `kept` tells how many the client has on disk, not before it has them. */
+  cut?: { after: number; times: number; kept?: () => number };
   /** Statuses of the next answers, before it answers properly. */
   statuses?: number[];
   retryAfter?: string;
@@ -126,7 +126,10 @@ function send(request: IncomingMessage, response: ServerResponse, data: Uint8Arr
     response.flushHeaders();
   } else if (fault.cut && fault.cut.times > 0) {
     fault.cut.times--;
-    response.write(body.subarray(0, fault.cut.after), () => setTimeout(() => response.destroy(), 20));
+    const { after, kept } = fault.cut;
+    // What a client has not read when its connection goes is lost.
+    const wait = () => setTimeout(() => (kept && !response.destroyed && kept() < begin + after ? wait() : response.destroy()), 20);
+    response.write(body.subarray(0, after), wait);
   } else response.end(body);
 }
 

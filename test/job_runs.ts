@@ -37,10 +37,17 @@ export class OwnRedis {
   private readonly folder: string;
   private readonly port: number;
   private child: ChildProcess | undefined;
+  private static readonly all: OwnRedis[] = [];
 
   private constructor(folder: string, port: number) {
     this.folder = folder;
     this.port = port;
+    OwnRedis.all.push(this);
+  }
+
+  /** For the end of a test file: one that a failed test left up would keep the process alive. */
+  static async killAll(): Promise<void> {
+    for (const redis of OwnRedis.all) await redis.kill();
   }
 
   static async start(folder: string): Promise<OwnRedis> {
@@ -67,6 +74,7 @@ export class OwnRedis {
   }
 
   async kill(): Promise<void> {
+    if (!this.child || this.child.exitCode !== null || this.child.signalCode !== null) return;
     const gone = new Promise((done) => this.child?.on("close", done));
     this.child?.kill("SIGKILL");
     await gone;

@@ -5,27 +5,34 @@ import { Rng } from "../engine/rng.ts";
 
 export const kills = Number(process.env.WORLDLINE_KILLS) || 5;
 
-/** Runs a script of this repository once; kills it after `after` milliseconds of its first output where given. Resolves to whether it ended by itself. */
-export function runOnce(args: readonly string[], after?: number): Promise<{ ended: boolean; code: number | null; output: string }> {
+/**
+ * Runs a script of this repository once; kills it `after` so many milliseconds of its first line on stdout, or once `after` says so. Resolves to whether it
+ * ended by itself.
+ */
+export function runOnce(
+  args: readonly string[],
+  after?: number | (() => boolean),
+): Promise<{ ended: boolean; code: number | null; output: string }> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ["--import", "tsx", ...args], { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let killed = false;
-    let timer: NodeJS.Timeout | undefined;
-    const hear = (text: string) => {
-      output += text;
-      timer ??=
-        after === undefined
-          ? undefined
-          : setTimeout(() => {
-              killed = true;
-              child.kill("SIGKILL");
-            }, after);
+    const kill = () => {
+      killed = child.kill("SIGKILL");
     };
-    child.stdout.setEncoding("utf8").on("data", hear);
-    child.stderr.setEncoding("utf8").on("data", hear);
+    let timer: NodeJS.Timeout | undefined;
+    const poll = typeof after === "function" ? setInterval(() => !killed && after() && kill(), 2) : undefined;
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      // Not at the first word on stderr: Dawn warns long before a script's work begins.
+      if (typeof after === "number") timer ??= setTimeout(kill, after);
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
     child.on("close", (code) => {
       clearTimeout(timer);
+      clearInterval(poll);
       resolve({ ended: !killed, code, output });
     });
   });
