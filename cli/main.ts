@@ -3,6 +3,7 @@
 import { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { NoAdapterError } from "../engine/host.ts";
+import { reasonOf } from "../weights/file_source.ts";
 import { Interrupted, say } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
@@ -54,7 +55,11 @@ for (const name of commands.includes(wanted ?? "") ? [wanted] : commands) {
 }
 
 // A reader that has seen enough (`| head`) is no fault.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  say(`standard output: not written, ${reasonOf(error)}`);
+  process.exit(1);
+});
 
 try {
   await program.parseAsync();
@@ -68,4 +73,7 @@ try {
     process.exitCode = 1;
   }
 }
+// What was printed last may still have failed, or be on its way: hear of it before the end.
+await new Promise<void>((done) => process.stdout.write("", () => done()));
+await new Promise((done) => setImmediate(done));
 process.exit();

@@ -56,6 +56,16 @@ for (const [name, bytes] of Object.entries(files)) {
   });
 }
 
+test("a colour profile changes no value, as in Pillow, on which Chameleon's own processor stands", async () => {
+  const plain = await sharp(files["a.jpg"]).jpeg({ quality: 100 }).toBuffer();
+  const profiled = await sharp(files["a.jpg"]).withIccProfile("p3").jpeg().toBuffer();
+  const at = profiled.indexOf(Buffer.from([0xff, 0xe2]));
+  const profile = profiled.subarray(at, at + 2 + profiled.readUInt16BE(at + 2));
+  const both = Buffer.concat([plain.subarray(0, 2), profile, plain.subarray(2)]);
+  assert.ok((await sharp(both).metadata()).icc);
+  assert.equal((await decodePicture(new Uint8Array(both), "p3.jpg")).data, (await decodePicture(new Uint8Array(plain), "a.jpg")).data);
+});
+
 /** A PNG of one colour that claims a size; `rows` of it are there. */
 function claim(w: number, h: number, rows: number, depth = 1): Uint8Array {
   const chunk = (type: string, data: Uint8Array) => {

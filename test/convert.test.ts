@@ -61,6 +61,27 @@ test("bf16 is torch's rounding bit for bit, and comes back as f32; the picture m
   for (const c of [back, half, mixed]) await c.close();
 });
 
+test("values beyond f16 are refused, and leave no folder", async () => {
+  const source = await openCheckpoint(mha);
+  const tensors = [...source.tensors.values()].map((t) => ({
+    ...t,
+    data: async () => {
+      const bytes = (await source.read(t.name)).slice();
+      if (/lm_head|conv_in/.test(t.name)) new Float32Array(bytes.buffer, bytes.byteOffset, 1)[0] = 70000;
+      return bytes;
+    },
+  }));
+  await saveCheckpoint(at("large"), { config: source.config, tensors });
+  await source.close();
+  for (const options of [{ dtype: "f16" }, { pictureDtype: "F16" }] as const) {
+    assert.match(
+      await messageOf(convertModel(at("large"), at("large f16"), options)),
+      /: the value 70000 is beyond f16, which ends at 65504; choose bf16 or f32$/,
+    );
+    assert.not.ok(existsSync(at("large f16")));
+  }
+});
+
 test("all the small files go along; folder and target must differ; an existing target is kept", async () => {
   for (const name of readdirSync(mha).filter((n) => n.endsWith(".json") && n !== "config.json"))
     assert.equal(readFileSync(join(at("bf16"), name)), readFileSync(join(mha, name)), name);
@@ -141,6 +162,9 @@ test("Meta's order and back is the identity; one QK-norm row stands for equal on
   });
   await saveCheckpoint(at("one row"), { config: rows.config, tensors });
   await rows.close();
+  await convertModel(at("one row"), at("one row meta"), { names: "meta" });
+  await convertModel(at("one row meta"), at("one row back"), {});
+  assert.equal(await contents(at("one row back")), await contents(mha));
   const [one, two] = [await openCheckpoint(at("tiny-mha meta")), await openCheckpoint(at("tiny-gqa meta"))];
   assert.equal(one.tensors.get("layers.0.attention.q_normalization.weight")?.shape, [16]);
   assert.equal(two.tensors.get("layers.0.attention.q_normalization.weight")?.shape, [4, 16]);

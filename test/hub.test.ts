@@ -11,6 +11,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -21,6 +22,7 @@ import * as assert from "uvu/assert";
 import { WorldlineError } from "../engine/errors.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { lock } from "../weights/download.ts";
+import { place } from "../weights/file_source.ts";
 import { type HubOptions, hubSettings, modelFolder, parseHubId } from "../weights/hub.ts";
 import { modelSource } from "../weights/hub_source.ts";
 import { writeSafetensors } from "../weights/safetensors.ts";
@@ -354,6 +356,54 @@ test("one at a time holds a lock, however many find that its last holder is gone
   assert.is(most, 1);
   assert.not.ok(existsSync(path) || existsSync(`${path}.stale`));
 });
+
+test("a lock is stale when its holder is gone or silent, and one of another machine when it is silent", async () => {
+  const path = join(scratch, "silent.lock");
+  const taken = async (holder: string, age: number) => {
+    writeFileSync(path, holder);
+    const then = new Date(Date.now() - age);
+    utimesSync(path, then, then);
+    return lock(path, AbortSignal.timeout(200), 5).then(
+      (unlock) => unlock().then(() => true),
+      () => false,
+    );
+  };
+  assert.equal(
+    [
+      await taken(`${process.pid} ${place}`, 0),
+      await taken(`${process.pid} ${place}`, 40_000),
+      await taken("1 elsewhere", 0),
+      await taken("1 elsewhere", 40_000),
+      await taken(`999999999 ${place}`, 0),
+      await taken("999999999 elsewhere", 0),
+      await taken("", 0),
+    ],
+    [false, true, false, true, true, false, false],
+  );
+});
+
+test("a look at a model over a connection that breaks tries again, then says so", () =>
+  withHub(async ({ server, cache }) => {
+    const look = async () => {
+      const source = await modelSource("org/name", {
+        retryDelay: 1,
+        idleLimit: 100,
+        env: { HF_ENDPOINT: server.url, HF_HUB_CACHE: cache, HF_HOME: cache },
+      });
+      const checkpoint = await openCheckpoint(source);
+      const values = await checkpoint.readRange("w", 0, 4000);
+      await checkpoint.close();
+      return values;
+    };
+    for (const fault of [{ cut: { after: 100, times: 2 } }, { silent: 2 }]) {
+      server.faults["model.safetensors"] = fault;
+      assert.equal(await look(), values(50_000).slice(0, 4000));
+    }
+    for (const fault of [{ cut: { after: 100, times: 99 } }, { silent: 99 }]) {
+      server.faults["model.safetensors"] = fault;
+      assert.match(await messageOf(look()), /^model\.safetensors: the connection to 127\.0\.0\.1:\d+ keeps breaking \(.*\); try again$/);
+    }
+  }));
 
 test("an interrupted download stops with the reason and keeps what it has", () =>
   withHub(async ({ server, repo, get }) => {

@@ -6,12 +6,15 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { pixelConfigOf } from "../cli/goldens/model_files.ts";
+import { openDevice } from "../engine/node.ts";
 import { chameleonSpecs } from "../models/chameleon.ts";
 import { vqTensorSpecs } from "../models/vqgan_tensors.ts";
 import { saveCheckpoint } from "../weights/checkpoint.ts";
 import { dtypeBytes } from "../weights/dtypes.ts";
 import { parseConfig } from "../weights/names.ts";
 import { inspect } from "../world/inspect.ts";
+import { loadPictures } from "../world/model.ts";
 import { goldenPath } from "./goldens.ts";
 import { scratchFolder } from "./tiny_model.ts";
 
@@ -76,6 +79,18 @@ test("30B, and a conversion with decoder that can draw", async () => {
     ],
   );
   assert.ok(found.abilities!.find((a) => a.ability === "draw pictures")!.can);
+});
+
+test("a folder as transformers 5 writes it, the picture processor inside processor_config.json, is read as the older one", async () => {
+  const [old, nested] = [goldenPath("tiny-mha"), join(scratch, "v5")];
+  cpSync(old, nested, { recursive: true, filter: (path) => !/expected|lora|bf16$/.test(path.slice(old.length)) });
+  const processor = JSON.parse(readFileSync(join(nested, "preprocessor_config.json"), "utf8")) as Record<string, unknown>;
+  rmSync(join(nested, "preprocessor_config.json"));
+  writeFileSync(join(nested, "processor_config.json"), JSON.stringify({ image_token: "<image>", image_processor: processor }));
+  assert.equal(await pixelConfigOf(nested), await pixelConfigOf(old));
+  assert.equal((await loadPictures(await openDevice(), nested)).coder.pixels, (await loadPictures(await openDevice(), old)).coder.pixels);
+  const [a, b] = [await inspect(old), await inspect(nested)];
+  assert.equal([b.faults, b.abilities], [a.faults, a.abilities]);
 });
 
 test("what does not fit together is listed", async () => {

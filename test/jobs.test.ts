@@ -3,13 +3,13 @@
 // Run: node --import tsx test/jobs.test.ts
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { hostname, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
 import { Rng } from "../engine/rng.ts";
-import { writeFileAtomic } from "../weights/file_source.ts";
+import { place, writeFileAtomic } from "../weights/file_source.ts";
 import { copySystem, folderSystem, measureSystems } from "../world/bench.ts";
 import { CodeStore } from "../world/codes.ts";
 import { cut, finals, joinShards, missingShards, readManifest, readWork, writeManifest } from "../world/job_manifest.ts";
@@ -239,16 +239,15 @@ test("a shard that was interrupted goes on with the batches that are left, and i
 });
 
 test("the first write into a folder clears what a killed process left, and nothing that a living one writes", async () => {
-  const place = join(folder, "left");
-  mkdirSync(place);
-  const host = hostname().replace(/[^\w-]/g, "_");
+  const at = join(folder, "left");
+  mkdirSync(at);
   const dead = spawnSync(process.execPath, ["-e", ""]).pid;
   const name = (machine: string, pid: number) => `.a.json.${machine}.${pid}.0123abcd.tmp`;
-  const stays = [name(host, process.ppid), name("elsewhere", dead), ".mine.tmp"];
-  for (const n of [...stays, name(host, dead), name(host, process.pid)]) writeFileSync(join(place, n), "half");
-  mkdirSync(join(place, `.f.${host}.${dead}.0123abcd.tmp`));
-  await writeFileAtomic(join(place, "b.json"), [new Uint8Array(1)]);
-  assert.equal(readdirSync(place).sort(), [...stays, "b.json"].sort());
+  const stays = [name(place, process.ppid), name("elsewhere", dead), name(`${place}0`, dead), ".mine.tmp"];
+  for (const n of [...stays, name(place, dead), name(place, process.pid)]) writeFileSync(join(at, n), "half");
+  mkdirSync(join(at, `.f.${place}.${dead}.0123abcd.tmp`));
+  await writeFileAtomic(join(at, "b.json"), [new Uint8Array(1)]);
+  assert.equal(readdirSync(at).sort(), [...stays, "b.json"].sort());
 });
 
 test("what is wrong is said in a sentence", async () => {

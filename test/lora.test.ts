@@ -357,6 +357,12 @@ test("adapter_config.json says what PEFT says, and what is not supported is refu
   assert.equal(Object.keys(written), Object.keys(written).slice().sort());
   const refused = (change: Record<string, unknown>) => messageOf(() => parseAdapterConfig({ ...given, ...change }, "here"));
   assert.match(await refused({ use_dora: true }), /^here: use_dora is true, which is not supported; merge the adapter with PEFT/);
+  for (const init of ["pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga"])
+    assert.match(
+      await refused({ init_lora_weights: init }),
+      /^here: init_lora_weights is ".*", under which PEFT changes the base's weights/,
+    );
+  for (const init of [true, false, "gaussian", "eva", "orthogonal"]) parseAdapterConfig({ ...given, init_lora_weights: init }, "here");
   assert.match(await refused({ bias: "all" }), /^here: bias is "all", "none" is needed/);
   assert.match(await refused({ peft_type: "IA3" }), /^here: peft_type is "IA3", LORA is needed/);
   assert.match(await refused({ target_modules: null }), /^here: target_modules is null, a pattern or a list/);

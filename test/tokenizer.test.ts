@@ -9,6 +9,7 @@ import { type AddedToken, addedTokenFinder } from "../tokenizer/added.ts";
 import { byteCharacters, byteOrder, tokenBytes, tokenText } from "../tokenizer/bytes.ts";
 import { Merges, mergePiece } from "../tokenizer/merge.ts";
 import { modelFiles } from "../tokenizer/model_files.ts";
+import { parsePattern } from "../tokenizer/pattern.ts";
 import { parsePreTokenizer } from "../tokenizer/pieces.ts";
 import { chameleonPrompt, fillPlaceholders, fillTemplate, layout, layoutTemplate, lossWeights } from "../tokenizer/prompt.ts";
 import { parseTemplate, templates } from "../tokenizer/templates.ts";
@@ -166,6 +167,35 @@ test("long texts without a space do not stall, and normal text is fast", () => {
   const perSecond = (count / (performance.now() - again)) * 1000;
   console.log(`tokenizer: ${Math.round(perSecond / 1000)} thousand tokens a second over ${count} tokens`);
   assert.ok(perSecond > 50000, `${perSecond} tokens a second`);
+});
+
+test("patterns mean what they mean to the Rust library's Oniguruma", () => {
+  const cut = (pattern: object, text: string) => {
+    const expression = parsePattern(pattern, "here");
+    const pieces: string[] = [];
+    let end = 0;
+    for (const m of text.matchAll(expression)) {
+      if (m.index > end) pieces.push(text.slice(end, m.index));
+      pieces.push(m[0]);
+      end = m.index + m[0].length;
+    }
+    return end < text.length ? [...pieces, text.slice(end)] : pieces;
+  };
+  // Answers of tokenizers 0.23.2, Split with behavior Isolated.
+  assert.equal(cut({ Regex: "^a" }, "a\na b"), ["a", "\n", "a", " b"]);
+  assert.equal(cut({ Regex: "b$" }, "b\nb"), ["b", "\n", "b"]);
+  assert.equal(cut({ Regex: "." }, "x\r\u2028y"), ["x", "\r", "\u2028", "y"]);
+  assert.equal(cut({ Regex: "[.^$]" }, "a.b^c$"), ["a", ".", "b", "^", "c", "$"]);
+  for (let c = 33; c < 127; c++) {
+    const mark = String.fromCharCode(c);
+    assert.equal(cut({ String: mark }, ` ${mark} `), [" ", mark, " "]);
+  }
+});
+
+test("a WordPiece vocabulary of any size is read", () => {
+  const names = ["[UNK]", "##b", ...Array.from({ length: 200_000 }, (_, i) => `a${i}`)];
+  const vocab = Object.fromEntries(names.map((name, i) => [name, i]));
+  assert.is(parseTokenizer({ model: { type: "WordPiece", vocab }, added_tokens: [] }).size, names.length);
 });
 
 test("tokenizers that ask for something else are refused with one sentence", () => {

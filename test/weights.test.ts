@@ -1,7 +1,8 @@
 // File formats: safetensors reader and writer, float conversions, model folders, config.json. Long because every fault has its row.
 // Run: node --import tsx test/weights.test.ts
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "uvu";
@@ -358,6 +359,27 @@ test("a saved folder opens again; an existing one is kept unless overwriting is 
     readdirSync(folder).filter((name) => name.includes("saved")),
     ["saved"],
   );
+});
+
+test("killed between the two renames of a save, the next write into the folder brings the old model back", async () => {
+  const at = join(folder, "killed");
+  const model = join(at, "model");
+  mkdirSync(model, { recursive: true });
+  writeFileSync(join(model, "a.txt"), "old");
+  const source = new URL("../weights/file_source.ts", import.meta.url).href;
+  const script = `
+    const fs = (await import("node:module")).createRequire("/")("node:fs/promises");
+    const { rename } = fs;
+    fs.rename = (from, to) => (to.endsWith("model") ? process.kill(process.pid, "SIGKILL") : rename(from, to));
+    (await import("node:module")).syncBuiltinESMExports();
+    const { writeFolderAtomic } = await import(${JSON.stringify(source)});
+    await writeFolderAtomic(${JSON.stringify(model)}, true, async () => undefined);`;
+  const { signal, stderr } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], { encoding: "utf8" });
+  assert.is(signal, "SIGKILL", stderr);
+  assert.not.ok(existsSync(model));
+  await writeFileAtomic(join(at, "b.txt"), [new Uint8Array(1)]);
+  assert.equal(readdirSync(at).sort(), ["b.txt", "model"]);
+  assert.is(readFileSync(join(model, "a.txt"), "utf8"), "old");
 });
 
 test("a file that is cut while open is an error, not zeros", async () => {

@@ -17,9 +17,12 @@ const classes: Record<string, string> = {
   w: "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe",
 };
 
+/** To Oniguruma only \n ends a line, and ^ and $ hold at every line. */
+const lines: Record<string, string> = { ".": "[^\\n]", "^": "(?:(?<![^])|(?<=\\n)(?=[^]))", $: "(?![^\\n])" };
+
 /** A pattern as a global expression. Throws where it uses what is not known here; `where` opens the message. */
 export function parsePattern(json: unknown, where: string): RegExp {
-  if (isObject(json) && typeof json.String === "string") return new RegExp(json.String.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"), "gu");
+  if (isObject(json) && typeof json.String === "string") return new RegExp(json.String.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"), "gu");
   if (isObject(json) && typeof json.Regex === "string") return compile(json.Regex, where);
   throw new WorldlineError(`${where}: the pattern is ${quote(json)}; {"Regex": text} or {"String": text} is needed`);
 }
@@ -31,13 +34,14 @@ export function compile(pattern: string, where: string): RegExp {
       `${where}: the pattern ${quote(pattern)} uses what this tokenizer does not know; only plain Unicode expressions are supported`,
     );
   let inside = false;
-  const source = pattern.replace(/\\(.)|[[\]]|[*+?][+]|\(\?(?![:=!]|<[=!])/gsu, (whole, letter: string | undefined) => {
+  const source = pattern.replace(/\\(.)|[[\].^$]|[*+?][+]|\(\?(?![:=!]|<[=!])/gsu, (whole, letter: string | undefined) => {
     if (whole === "[") {
       // Oniguruma takes a bracket in a class as a class in it.
       if (inside) throw refuse();
       inside = true;
     } else if (whole === "]") inside = false;
     if (whole === "[" || whole === "]") return whole;
+    if (whole in lines) return inside ? whole : lines[whole];
     if (letter === undefined) {
       // Possessive quantifiers, flags, named and atomic groups.
       if (inside) return whole;

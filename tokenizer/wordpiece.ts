@@ -20,7 +20,7 @@ export function parseWordPiece(json: unknown, where: string): PieceModel {
     );
   const prefix = f.text("continuing_subword_prefix", "##");
   const longest = f.count("max_input_chars_per_word", 100);
-  const most = Math.max(...Array.from(vocabulary.keys(), (name) => name.length));
+  const most = Array.from(vocabulary.keys()).reduce((longest, name) => Math.max(longest, name.length), 0);
   const cut = (piece: string): readonly number[] => {
     if ([...piece].length > longest) return [unknown];
     const ids: number[] = [];

@@ -97,6 +97,11 @@ export function parseAdapterConfig(json: Record<string, unknown>, where: string)
         `${where}: ${name} is ${quote(value)}, which is not supported; merge the adapter with PEFT and load the whole model`,
       );
   }
+  const init = json.init_lora_weights;
+  if (typeof init === "string" && /^(pissa|corda|olora|loftq|lora_ga)/i.test(init))
+    throw new WorldlineError(
+      `${where}: init_lora_weights is ${quote(init)}, under which PEFT changes the base's weights before the pairs are added; convert the adapter with PEFT (path_initial_model_for_weight_conversion) or merge it there`,
+    );
   const alpha = f.number("lora_alpha", 8);
   const dropout = f.number("lora_dropout", 0);
   if (!(dropout >= 0 && dropout < 1)) throw f.refuse("lora_dropout", "a number from 0 up and below 1");

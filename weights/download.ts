@@ -3,11 +3,11 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WorldlineError } from "../engine/errors.ts";
-import { reasonOf } from "./file_source.ts";
+import { place, reasonOf } from "./file_source.ts";
 
 /** A file on a server: its size and one checksum, SHA-256 of the content or SHA-1 as git names a blob. */
 export interface RemoteFile {
@@ -235,13 +235,20 @@ async function isRight(file: RemoteFile, path: string): Promise<boolean> {
   return hash.digest("hex") === (file.sha256 ?? file.gitSha1);
 }
 
+const holder = `${process.pid} ${place}`;
+const longestSilence = 30_000;
+
 /** Waits until no one else downloads to the same place, here or in another process; looks every `poll` ms. A lock whose process is gone is taken over. */
 export async function lock(path: string, signal?: AbortSignal, poll = 250): Promise<() => Promise<void>> {
-  while (!(await create(path, String(process.pid)))) {
+  while (!(await create(path, holder))) {
     if (await isStale(path)) await removeStale(path, signal, poll);
     else await wait(poll, signal);
   }
-  return () => rm(path, { force: true });
+  const beat = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => undefined), longestSilence / 6).unref();
+  return () => {
+    clearInterval(beat);
+    return rm(path, { force: true });
+  };
 }
 
 /** Whether there was no such file and it is made. */
@@ -258,7 +265,7 @@ async function create(path: string, text: string): Promise<boolean> {
 /** Two may find the same lock stale, and the slower one must not remove the lock that the faster one took since: one at a time looks again and removes. */
 async function removeStale(path: string, signal: AbortSignal | undefined, poll: number): Promise<void> {
   const turn = `${path}.stale`;
-  if (await create(turn, String(process.pid))) {
+  if (await create(turn, holder)) {
     try {
       if (await isStale(path)) await rm(path, { force: true });
     } finally {
@@ -270,10 +277,12 @@ async function removeStale(path: string, signal: AbortSignal | undefined, poll: 
 
 async function isStale(path: string): Promise<boolean> {
   const [text, info] = await Promise.all([readFile(path, "utf8").catch(() => ""), stat(path).catch(() => null)]);
-  // A lock without a number is being written at this moment, unless it is old.
-  if (!/^\d+$/.test(text)) return info !== null && Date.now() - info.mtimeMs > 10_000;
+  // Its holder touches a lock again and again: a number that lives may be another process by now, and says nothing elsewhere.
+  if (info !== null && Date.now() - info.mtimeMs > longestSilence) return true;
+  const [, pid, where = place] = /^(\d+)(?: (\S+))?$/.exec(text) ?? [];
+  if (pid === undefined || where !== place) return false;
   try {
-    process.kill(Number(text), 0);
+    process.kill(Number(pid), 0);
     return false;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ESRCH";

@@ -2,6 +2,7 @@
 // disk, then renamed).
 
 import { randomBytes } from "node:crypto";
+import { readlinkSync } from "node:fs";
 import { access, constants, type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
@@ -113,15 +114,15 @@ async function writeAndFlush(path: string, chunks: Iterable<Uint8Array> | AsyncI
  * aside first and removed last, and comes back where the rename fails. On any failure `path` is as before.
  */
 export async function writeFolderAtomic(path: string, overwrite: boolean, fill: (temporary: string) => Promise<void>): Promise<void> {
+  await clearOnce(dirname(path));
   const exists = await stat(path).then(
     () => true,
     () => false,
   );
   if (exists && !overwrite)
     throw new WorldlineError(`${path}: there is something at this path already; choose another folder or allow overwriting`);
-  await clearOnce(dirname(path));
   const temporary = beside(path);
-  const aside = beside(path);
+  const aside = beside(path, "old");
   try {
     await mkdir(temporary, { recursive: true });
     await fill(temporary);
@@ -142,14 +143,23 @@ export async function writeFolderAtomic(path: string, overwrite: boolean, fill: 
   mine.delete(basename(aside));
 }
 
-const host = hostname().replace(/[^\w-]/g, "_") || "host";
-const leftover = /^\..+\.([\w-]+)\.(\d+)\.[0-9a-f]{8}\.tmp$/s;
+/** Where a process number means something: the machine and, on Linux, the namespace of its numbers; every container has its own. */
+export const place = `${hostname()}-${processNamespace()}`.replace(/[^\w-]/g, "_");
+const leftover = /^\.(.+)\.([\w-]+)\.(\d+)\.[0-9a-f]{8}\.(tmp|old)$/s;
 const longestWrite = 24 * 3600_000;
 const mine = new Set<string>();
 const cleared = new Set<string>();
 
-function beside(path: string): string {
-  const name = `.${basename(path)}.${host}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`;
+function processNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function beside(path: string, kind: "tmp" | "old" = "tmp"): string {
+  const name = `.${basename(path)}.${place}.${process.pid}.${randomBytes(4).toString("hex")}.${kind}`;
   mine.add(name);
   return join(dirname(path), name);
 }
@@ -160,12 +170,16 @@ function beside(path: string): string {
  */
 export async function clearLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
-    const [, machine, pid] = leftover.exec(name) ?? [];
-    if (machine === undefined || mine.has(name)) continue;
+    const [, target, where, pid, kind] = leftover.exec(name) ?? [];
+    if (where === undefined || mine.has(name)) continue;
     const path = join(folder, name);
-    const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now());
-    const dead = machine === host && (Number(pid) === process.pid || !lives(Number(pid)));
-    if (dead || age > longestWrite) await rm(path, { recursive: true, force: true }).catch(() => undefined);
+    const info = await stat(path).catch(() => undefined);
+    const age = info ? Date.now() - Math.max(info.mtimeMs, info.ctimeMs) : 0;
+    const dead = where === place && (Number(pid) === process.pid || !lives(Number(pid)));
+    if (!dead && age <= longestWrite) continue;
+    // Killed between the two renames of writeFolderAtomic: what was there before comes back.
+    const lost = kind === "old" && !(await stat(join(folder, target)).catch(() => undefined));
+    await (lost ? rename(path, join(folder, target)) : rm(path, { recursive: true, force: true })).catch(() => undefined);
   }
 }
 

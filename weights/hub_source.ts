@@ -3,7 +3,7 @@
 
 import { stat } from "node:fs/promises";
 import { WorldlineError } from "../engine/errors.ts";
-import { type FetchOptions, fetchPatiently, type RemoteFile, UnreachableError } from "./download.ts";
+import { type FetchOptions, fetchPatiently, networkReason, type RemoteFile, UnreachableError } from "./download.ts";
 import { cachedModel, type HubOptions, hubSettings, listModel, modelFolder, parseHubId } from "./hub.ts";
 import type { ByteSource, SourceFolder } from "./source.ts";
 
@@ -32,18 +32,43 @@ function rangeSource(file: RemoteFile, request: FetchOptions): ByteSource {
     size: file.size,
     read: async (begin, end) => {
       if (begin === end) return new Uint8Array(0);
-      const headers = { Range: `bytes=${begin}-${end - 1}`, "Accept-Encoding": "identity" };
-      const response = await fetchPatiently(file.url, { headers }, request);
-      const whole = response.status === 200 && begin === 0 && end === file.size;
-      if (response.status !== 206 && !whole) {
-        await response.body?.cancel();
-        throw new WorldlineError(
-          `${file.name}: ${new URL(file.url).host} answers ${response.status} to a request for a part of it; fetch the model first`,
-        );
+      for (let attempt = 1; ; attempt++) {
+        try {
+          return await part(begin, end);
+        } catch (error) {
+          if (error instanceof WorldlineError) throw error;
+          request.signal?.throwIfAborted();
+          if (attempt === 3)
+            throw new UnreachableError(
+              `${file.name}: the connection to ${new URL(file.url).host} keeps breaking (${networkReason(error)}); try again`,
+            );
+        }
       }
-      const bytes = new Uint8Array(await response.arrayBuffer());
-      if (bytes.byteLength === end - begin) return bytes;
-      throw new WorldlineError(`${file.name}: ${bytes.byteLength} bytes came, ${end - begin} were asked for; try again`);
     },
   };
+  async function part(begin: number, end: number): Promise<Uint8Array> {
+    const idle = new AbortController();
+    const headers = { Range: `bytes=${begin}-${end - 1}`, "Accept-Encoding": "identity" };
+    const response = await fetchPatiently(file.url, { headers, signal: idle.signal }, request);
+    const whole = response.status === 200 && begin === 0 && end === file.size;
+    if (response.status !== 206 && !whole) {
+      await response.body?.cancel();
+      throw new WorldlineError(
+        `${file.name}: ${new URL(file.url).host} answers ${response.status} to a request for a part of it; fetch the model first`,
+      );
+    }
+    const timer = setTimeout(() => idle.abort(new DOMException("", "TimeoutError")), request.idleLimit ?? 30_000);
+    const parts: Uint8Array[] = [];
+    try {
+      for await (const bytes of response.body ?? []) {
+        parts.push(bytes);
+        timer.refresh();
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+    const bytes = new Uint8Array(Buffer.concat(parts));
+    if (bytes.byteLength === end - begin) return bytes;
+    throw new WorldlineError(`${file.name}: ${bytes.byteLength} bytes came, ${end - begin} were asked for; try again`);
+  }
 }

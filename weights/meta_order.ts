@@ -60,9 +60,11 @@ export function toMeta(tensors: readonly TensorStream[], config: ChameleonConfig
       const { headDim: D } = config;
       if (!t.name.includes("_norm."))
         return changed(t, { name }, (bytes) => permuted(bytes, heads, D, config.hidden * dtypeBytes[t.dtype], false));
-      const one = await sameRows(t, heads);
-      const back = (bytes: Uint8Array) => permuted(bytes, heads, D, dtypeBytes[t.dtype], false);
-      return one ? changed(t, { name, shape: [D] }, (b) => back(b).slice(0, b.byteLength / heads)) : changed(t, { name }, back);
+      // Models derived from Chameleon hold one row for all heads.
+      const rows = rowsOf(t, D, heads);
+      const one = await sameRows(t, rows);
+      const back = (bytes: Uint8Array) => permuted(bytes, rows, D, dtypeBytes[t.dtype], false);
+      return one ? changed(t, { name, shape: [D] }, (b) => back(b).slice(0, b.byteLength / rows)) : changed(t, { name }, back);
     }),
   );
 }

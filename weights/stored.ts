@@ -99,11 +99,16 @@ function converter(most: number, from: Dtype, to: StoredType, name: string): (by
     const values = widen(bytes);
     if (to === "bf16") return fromFloat32(values, "BF16");
     if (to !== "f16") return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    for (const v of values)
-      if (Math.abs(v) >= 65520 && Number.isFinite(v))
-        throw new WorldlineError(`${name}: the value ${v} is beyond f16, which ends at 65504; choose bf16 or f32`);
+    checkF16(values, name);
     return fromFloat32(values, "F16");
   };
+}
+
+/** Throws, naming it, where a tensor's finite value would become infinite in f16. */
+export function checkF16(values: Float32Array, name: string): void {
+  for (const v of values)
+    if (Math.abs(v) >= 65520 && Number.isFinite(v))
+      throw new WorldlineError(`${name}: the value ${v} is beyond f16, which ends at 65504; choose bf16 or f32`);
 }
 
 /** A matrix that is in memory as float32. */

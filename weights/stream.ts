@@ -6,7 +6,7 @@ import type { Checkpoint } from "./checkpoint.ts";
 import { byteLength, type Dtype, dtypeBytes, type FloatDtype, fromFloat32, toFloat32 } from "./dtypes.ts";
 import type { Scheme } from "./quantize.ts";
 import type { TensorData } from "./safetensors.ts";
-import { quantizedIn, quantizedTensors, type RowSource, readQuantized } from "./stored.ts";
+import { checkF16, quantizedIn, quantizedTensors, type RowSource, readQuantized } from "./stored.ts";
 
 /** A tensor whose bytes come in pieces of whole elements. */
 export interface TensorStream {
@@ -86,7 +86,11 @@ export function asFloat(t: TensorStream, dtype: FloatDtype): TensorStream {
     ...t,
     dtype,
     pieces: async function* () {
-      for await (const piece of t.pieces()) yield fromFloat32(toFloat32(piece, t.dtype), dtype);
+      for await (const piece of t.pieces()) {
+        const values = toFloat32(piece, t.dtype);
+        if (dtype === "F16") checkF16(values, t.name);
+        yield fromFloat32(values, dtype);
+      }
     },
   };
 }

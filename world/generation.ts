@@ -7,6 +7,7 @@ import { type Mode, rulesFor } from "../models/rules.ts";
 import type { Picture } from "../tokenizer/pixels.ts";
 import { chameleonPrompt, fillPlaceholders } from "../tokenizer/prompt.ts";
 import type { TextStream } from "../tokenizer/text.ts";
+import { parseJsonObject } from "../weights/source.ts";
 import type { Model } from "./model.ts";
 
 export interface PromptOptions {
@@ -82,7 +83,7 @@ export async function promptIds(
 
 function imageToken(model: Model): string {
   const text = model.files["processor_config.json"];
-  const named = text === undefined ? undefined : (JSON.parse(text) as { image_token?: unknown }).image_token;
+  const named = text === undefined ? undefined : parseJsonObject(text, `${model.folder}/processor_config.json`).image_token;
   return typeof named === "string" && named !== "" ? named : "<image>";
 }
 

@@ -14,7 +14,7 @@ import { parseGenerationConfig } from "../weights/generation.ts";
 import { isMetaOrder } from "../weights/meta_order.ts";
 import { type ChameleonConfig, checkVocabulary, hasVqDecoder, parseConfig, vqPrefix } from "../weights/names.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
-import { type ByteSource, readJsonObject, type SourceFolder } from "../weights/source.ts";
+import { type ByteSource, isObject, readJsonObject, type SourceFolder } from "../weights/source.ts";
 import { defaultGroupSize, quantizationOf, quantizedIn, storedTypes } from "../weights/stored.ts";
 
 export interface TensorLine {
@@ -164,7 +164,10 @@ async function sideFiles(folder: SourceFolder, faults: string[]): Promise<SideFi
   };
   return {
     tokenizer: await json("tokenizer.json", (j, where) => ({ vocabulary: Object.fromEntries(parseTokenizer(j, where).vocabulary) })),
-    pixels: (await json("preprocessor_config.json", parsePixelConfig)) !== null,
+    pixels:
+      (await json("processor_config.json", (j, where) =>
+        isObject(j.image_processor) ? parsePixelConfig(j.image_processor, where) : null,
+      )) !== null || (await json("preprocessor_config.json", parsePixelConfig)) !== null,
     generation: await json("generation_config.json", (j, where) => ({ ...parseGenerationConfig(j, where) })),
   };
 }

@@ -19,7 +19,7 @@ import { modelFolder } from "../weights/hub.ts";
 import { isMetaOrder } from "../weights/meta_order.ts";
 import { type ChameleonConfig, checkVocabulary, parseConfig, vqPrefix, writeConfig } from "../weights/names.ts";
 import { type FloatDtype, fromFloat32, type TensorData } from "../weights/safetensors.ts";
-import { parseJsonObject } from "../weights/source.ts";
+import { isObject, parseJsonObject } from "../weights/source.ts";
 import { defaultGroupSize, quantizationOf, type StoredAs, type StoredType } from "../weights/stored.ts";
 
 export interface Model extends Coder {
@@ -134,12 +134,17 @@ async function baseFolder(folder: string, name: string | null): Promise<string> 
   }
 }
 
-async function readSideFiles(folder: string): Promise<Record<string, string>> {
+/** The small files of a model folder by name. */
+export async function readSideFiles(folder: string): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
   for (const name of sideFiles) {
     const text = await readFile(join(folder, name), "utf8").catch(() => undefined);
     if (text !== undefined) files[name] = text;
   }
+  // transformers 5 writes the picture processor into processor_config.json, and reads it there first.
+  const where = join(folder, "processor_config.json");
+  const nested = files["processor_config.json"] && parseJsonObject(files["processor_config.json"], where).image_processor;
+  if (isObject(nested)) files["preprocessor_config.json"] = `${JSON.stringify(nested, null, 2)}\n`;
   return files;
 }
 
@@ -237,8 +242,9 @@ export async function loadPictures(
   change = (pixels: PixelConfig): PixelConfig => pixels,
 ): Promise<{ coder: PictureCoder; vocab: Vocab | undefined }> {
   const folder = await modelFolder(name);
+  const files = await readSideFiles(folder);
   const object = async (file: string) => {
-    const text = await readFile(join(folder, file), "utf8").catch(() => undefined);
+    const text = files[file] ?? (await readFile(join(folder, file), "utf8").catch(() => undefined));
     return text === undefined ? undefined : parseJsonObject(text, join(folder, file));
   };
   const pixels = parsePixelConfig((await object("preprocessor_config.json")) ?? {}, join(folder, "preprocessor_config.json"));

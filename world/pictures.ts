@@ -110,7 +110,7 @@ const adam7 = [
 
 async function decodeOther(bytes: Uint8Array, name: string): Promise<Picture> {
   try {
-    const image = sharp(bytes, { limitInputPixels: largestPixels, failOn: "error" });
+    const image = sharp(bytes, { limitInputPixels: largestPixels, failOn: "error", ignoreIcc: true });
     const { width, height } = await image.metadata();
     checkSize(width, height, name);
     const { data, info } = await image

@@ -6,6 +6,7 @@ import { parseTokenizer, type Tokenizer } from "../../tokenizer/text.ts";
 import { type Vocab, vocabOf } from "../../tokenizer/vocab.ts";
 import { parseConfig } from "../../weights/names.ts";
 import { parseJsonObject } from "../../weights/source.ts";
+import { readSideFiles } from "../../world/model.ts";
 import { isFile } from "./answers.ts";
 
 async function object(folder: string, name: string): Promise<Record<string, unknown>> {
@@ -13,7 +14,9 @@ async function object(folder: string, name: string): Promise<Record<string, unkn
 }
 
 export async function pixelConfigOf(folder: string): Promise<PixelConfig> {
-  return parsePixelConfig(await object(folder, "preprocessor_config.json"), join(folder, "preprocessor_config.json"));
+  const path = join(folder, "preprocessor_config.json");
+  const text = (await readSideFiles(folder))["preprocessor_config.json"] ?? (await readFile(path, "utf8"));
+  return parsePixelConfig(parseJsonObject(text, path), path);
 }
 
 /** The folder's tokenizer, if it has one. */

@@ -1,6 +1,8 @@
 // A tokenizer folder (tokenizer.json and cases.json) against the ids, tokens and texts of the Rust library.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { WorldlineError } from "../../engine/errors.ts";
+import { parseJsonObject } from "../../weights/source.ts";
 import { type Case, isFile, type Row, unequal } from "./answers.ts";
 import { tokenizerIn } from "./model_files.ts";
 
@@ -16,9 +18,11 @@ interface Cases {
 }
 
 export async function tokenizer({ folder }: Case): Promise<Row[]> {
-  if (!(await isFile(join(folder, "cases.json")))) return [];
-  const cases = JSON.parse(await readFile(join(folder, "cases.json"), "utf8")) as Cases;
-  const t = (await tokenizerIn(folder))!;
+  const path = join(folder, "cases.json");
+  if (!(await isFile(path))) return [];
+  const cases = parseJsonObject(await readFile(path, "utf8"), path) as unknown as Cases;
+  const t = await tokenizerIn(folder);
+  if (!t) throw new WorldlineError(`${folder} has no tokenizer.json, to which cases.json belongs`);
   const wrong = <T>(list: readonly T[], right: (item: T) => boolean) => list.filter((item) => !right(item)).length;
   const row = (quantity: string, error: number): Row => ({ quantity, error, limit: 0 });
   const whole = (ids: number[], skipSpecial: boolean) => {
