@@ -19,7 +19,7 @@ export interface Verdict {
 export async function runCheck(
   device: Device,
   { name, check }: Pick<Found, "name" | "check">,
-  only: { variant?: string; case?: string; timed?: boolean } = {},
+  only: { variant?: string; case?: string; timed?: boolean; kernels?: readonly string[] } = {},
 ): Promise<Verdict> {
   const seen = new Set<string>();
   const failures: string[] = [];
@@ -36,7 +36,7 @@ export async function runCheck(
           worst = Math.max(worst, await runCase(device, check, c, dtypes, variant));
           passed++;
         } catch (cause) {
-          failures.push(failureLine(name, variant.name, c, dtypes, (cause as Error).message));
+          failures.push(failureLine(name, variant.name, c, dtypes, (cause as Error).message, only.kernels));
         }
       }
     }
@@ -44,7 +44,17 @@ export async function runCheck(
   return { name, passed, worst, failures, skipped: check.kernel.variants.map((v) => v.name).filter((v) => !seen.has(v)) };
 }
 
-function failureLine(name: string, variant: string, c: Numbers, dtypes: Record<string, DType>, message: string): string {
+function failureLine(
+  name: string,
+  variant: string,
+  c: Numbers,
+  dtypes: Record<string, DType>,
+  message: string,
+  kernels: readonly string[] = [],
+): string {
+  const where = kernels.length
+    ? ` --kernels ${kernels.map((k) => (/^[\w@%+=:,./-]+$/.test(k) ? k : `'${k.replaceAll("'", "'\\''")}'`)).join(" ")}`
+    : "";
   const types = Object.values(dtypes).includes("f16") ? ` ${JSON.stringify(dtypes)}` : "";
-  return `${name}:${variant}${types}: ${message}\n    rerun: worldline bench check ${name}:${variant}:${caseName(c)}`;
+  return `${name}:${variant}${types}: ${message}\n    rerun: worldline bench check ${name}:${variant}:${caseName(c)}${where}`;
 }

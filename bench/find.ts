@@ -2,7 +2,7 @@
 // lie outside the repository. Such a folder imports `kernel` and `check` from "worldline/kernel", which is answered from here wherever it lies.
 import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { register } from "node:module";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { WorldlineError } from "../engine/errors.ts";
 import type { Check } from "../kernels/kernel.ts";
@@ -45,9 +45,16 @@ async function checksOf(folder: string): Promise<Found[]> {
   for (const name of checkFiles(folder)) {
     const file = join(folder, name);
     const module = await import(pathToFileURL(file).href).catch((cause: Error & { code?: string }) => {
-      if (cause.code === "ERR_UNKNOWN_FILE_EXTENSION")
+      if (cause instanceof WorldlineError) throw cause;
+      if (cause.code === "ERR_UNKNOWN_FILE_EXTENSION" || (cause instanceof SyntaxError && file.endsWith(".ts") && !readsTypes()))
         throw new WorldlineError(`${file}: this Node cannot load TypeScript; start it with \`node --import tsx\`, or write .js files`);
-      throw cause;
+      // The fault lies in the kernel's own files; the first line of the stack that names one says where.
+      const at = /\(?(?:file:\/\/)?([^\s()]*\.[jt]s)(?:\?[^:\s]*)?:(\d+)/.exec(
+        cause.stack?.split("\n").find((l) => l.includes(basename(folder))) ?? "",
+      );
+      throw new WorldlineError(
+        `${file} cannot be loaded: ${cause.name}: ${cause.message}${at ? ` (${basename(at[1])}:${at[2]})` : ""}; correct the kernel's files`,
+      );
     });
     const checks = [(module as { default?: Check | Check[] }).default].flat();
     for (const check of checks) {
@@ -58,6 +65,10 @@ async function checksOf(folder: string): Promise<Found[]> {
   }
   return found;
 }
+
+/** Whether TypeScript can be loaded here: from a checkout always, in an installed package where Node strips types. */
+const readsTypes = () =>
+  import.meta.url.endsWith(".ts") || Boolean((process as { features: { typescript?: unknown } }).features.typescript);
 
 const answered = new Set<string>();
 

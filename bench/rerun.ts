@@ -28,6 +28,8 @@ const git = (...args: string[]) =>
 
 /** The commit of this checkout; undefined outside one, or when files of it were changed since. */
 export function commitHere(): string | undefined {
+  // An installed package may lie in somebody else's repository.
+  if (!existsSync(join(root, "cli/bench.ts"))) return undefined;
   try {
     return git("status", "--porcelain", "--untracked-files=no", "--", root) === "" ? git("rev-parse", "HEAD") : undefined;
   } catch {

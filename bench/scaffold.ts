@@ -9,6 +9,11 @@ const own = fileURLToPath(new URL("../kernels/", import.meta.url));
 
 /** Makes <parent>/<name>/ with four files and returns their paths. `parent` is kernels/ unless given. */
 export function scaffold(name: string, parent: string = own): string[] {
+  // An installed package has JavaScript alone, and its own folder goes with the next update.
+  const packaged = import.meta.url.endsWith(".js");
+  if (packaged && resolve(parent) === resolve(own))
+    throw new WorldlineError(`bench new: give --in, a folder of your own for ${name}, as in \`worldline bench new ${name} --in kernels\``);
+  const end = packaged ? "js" : "ts";
   if (!/^[a-z][a-z0-9_]*$/.test(name))
     throw new WorldlineError(
       `bench new: "${name}" is no name for a kernel; use small letters, digits and _, a letter first, as in row_sum`,
@@ -19,8 +24,8 @@ export function scaffold(name: string, parent: string = own): string[] {
   const files: [string, string][] = [
     [`${name}.wgsl`, shader],
     [`${name}_vec4.wgsl`, shaderVec4],
-    [`${name}.ts`, description(name, from)],
-    [`${name}.check.ts`, check(name, from)],
+    [`${name}.${end}`, description(name, from)],
+    [`${name}.check.${end}`, packaged ? plain(check(name, from)) : check(name, from)],
   ];
   mkdirSync(folder, { recursive: true });
   try {
@@ -33,6 +38,13 @@ export function scaffold(name: string, parent: string = own): string[] {
     throw cause;
   }
 }
+
+/** The same without types. */
+const plain = (text: string) =>
+  text
+    .replace(/\((\w+) as number\)/g, "$1")
+    .replace(/ as Float32Array/g, "")
+    .replace(/\.ts"/g, '.js"');
 
 const camel = (name: string) => name.replace(/_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()).replace(/_/g, "");
 

@@ -11,6 +11,8 @@ import { measureCheck, type Options, type Row } from "./measure.ts";
 import { cells, line } from "./report.ts";
 import { Timer } from "./timer.ts";
 
+const own = fileURLToPath(new URL("../kernels/", import.meta.url));
+
 interface Watched {
   readonly found: Found;
   readonly variants: readonly string[];
@@ -59,7 +61,7 @@ export async function watchOnce(
 }
 
 async function right(device: Device, found: Found, variant: string, print: (text: string) => void): Promise<boolean> {
-  const v = await runCheck(device, found, { variant });
+  const v = await runCheck(device, found, { variant, kernels: found.folder.startsWith(own) ? [] : [found.folder] });
   if (v.failures.length) {
     print(`${found.name}:${variant} is wrong in ${v.failures.length} of ${v.failures.length + v.passed} runs:\n${v.failures[0]}`);
     return false;

@@ -1,12 +1,13 @@
 // worldline bench: the kernel lab. Without a verb it times kernels; `check`, `source`, `compare`, `new`, `watch`, `tune`, `profile`, `model` and
 // `peers` are its verbs. A kernel is named as kernel[:variant[:case]], as in `worldline bench matmul:tile`.
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { comparable, judge, reruns } from "../bench/baseline.ts";
 import { measureCeilings } from "../bench/ceilings.ts";
 import { runCheck } from "../bench/check.ts";
 import { comparisonLines } from "../bench/compare.ts";
-import { coldBytes, load, processorTime } from "../bench/machine.ts";
+import { coldBytes, load, processorTime, root } from "../bench/machine.ts";
 import { type Cache, defaults, measureCheck, type Options, type Row } from "../bench/measure.ts";
 import { charts, htmlPage, svgChart } from "../bench/plots.ts";
 import { cells, columns, header, headerLines, line, markdown, parseReport, type Report } from "../bench/report.ts";
@@ -17,7 +18,7 @@ import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
 import { registerModels } from "./bench_models.ts";
-import { find, needSoftware, wantedOf, withKernels } from "./bench_shared.ts";
+import { checkReport, find, needSoftware, wantedOf, withKernels } from "./bench_shared.ts";
 import { registerMore } from "./bench_verbs.ts";
 import { count, duration, number, say, status } from "./terminal.ts";
 import { versions } from "./versions.ts";
@@ -43,6 +44,7 @@ async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
   const wanted = wantedOf(filter);
   const found = await find(wanted, flags.kernels);
   const baseline = flags.baseline === undefined ? undefined : readBaseline(flags.baseline);
+  for (const path of [flags.json, flags.markdown, flags.html, flags.svg]) if (typeof path === "string") await checkReport(path);
   const device = await openDevice();
   if (flags.cpu) needSoftware(device);
   const timer = new Timer(device, flags.cpu ? "processor" : flags.batches ? "batches" : "timestamps", processorTime);
@@ -112,7 +114,10 @@ function compareWith(baseline: Report, report: Report, left: (row: Row) => boole
   const clock = [flags.cpu ? "--cpu" : "", flags.batches ? "--batches" : ""].filter(Boolean);
   const bytes = flags.cacheBytes ? ["--cache-bytes", `${flags.cacheBytes}`] : [];
   // Kernels outside the checkout have no commit that could be run again.
-  const again = flags.reruns && !flags.kernels ? reruns(flags.reruns, [...passed, ...clock, ...bytes], status) : undefined;
+  const again =
+    flags.reruns && !flags.kernels && existsSync(join(root, "cli/bench.ts"))
+      ? reruns(flags.reruns, [...passed, ...clock, ...bytes], status)
+      : undefined;
   const { comparison, untested } = judge(baseline, report, again, left);
   print(`\nagainst ${flags.baseline}, ${baseline.date}${baseline.commit ? `, commit ${baseline.commit.slice(0, 10)}` : ""}`);
   for (const l of comparisonLines(comparison)) print(l);
@@ -138,7 +143,7 @@ async function check(filter: string | undefined, flags: { kernels?: string[]; ti
   let [passed, failed] = [0, 0];
   for (const [i, one] of found.entries()) {
     status(`${one.name} (${i + 1} of ${found.length})`);
-    const v = await runCheck(device, one, { ...wanted, timed: flags.timed });
+    const v = await runCheck(device, one, { ...wanted, timed: flags.timed, kernels: flags.kernels });
     passed += v.passed;
     failed += v.failures.length;
     if (v.passed + v.failures.length === 0 && !v.skipped.length) continue;

@@ -14,6 +14,7 @@ import { WorldlineError } from "../engine/errors.ts";
 import { userCache } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
 import { defaultGroupSize, type StoredAs, storedTypes } from "../weights/stored.ts";
+import { checkReport } from "./bench_shared.ts";
 import { count, number, say, status } from "./terminal.ts";
 import { versions } from "./versions.ts";
 
@@ -33,6 +34,7 @@ async function model(name: string | undefined, flags: ModelFlags): Promise<void>
     throw new WorldlineError(`bench model: there is no size "${name}"; there are ${modelSizes.map((s) => s.name).join(", ")}`);
   if (!storedTypes.includes(flags.as))
     throw new WorldlineError(`bench model: --as ${flags.as} is not known; weights are stored as ${storedTypes.join(", ")}`);
+  if (flags.json) await checkReport(flags.json);
   const device = await openDevice();
   const timer = new Timer(device);
   status("measuring the ceilings");
@@ -83,6 +85,7 @@ async function hostPeers(flags: PeerFlags): Promise<void> {
 }
 
 async function peers(filter: string | undefined, flags: PeerFlags): Promise<void> {
+  if (flags.json) await checkReport(flags.json);
   if (filter === "host") return hostPeers(flags);
   const engines = ["worldline", ...(flags.engines ?? engineNames.filter((n) => n !== "worldline"))];
   const unknown = engines.find((n) => !engineNames.includes(n));

@@ -1,8 +1,11 @@
 // What the verbs of worldline bench share: how a kernel is named on the command line, and where kernels are looked for.
+import { existsSync, mkdirSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import { findChecks } from "../bench/find.ts";
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
+import { checkWritable } from "../weights/file_source.ts";
 
 /** A kernel as people name it. */
 export interface Wanted {
@@ -32,4 +35,12 @@ export const withKernels = (command: Command) =>
 export function needSoftware(device: Device): void {
   if (!device.capabilities.software)
     throw new WorldlineError("--cpu: this adapter is a card, whose work takes no processor time; leave the flag out");
+}
+
+/** Refuses, before anything is measured, a report's path that could not be written, and makes its folder. */
+export async function checkReport(path: string): Promise<void> {
+  await checkWritable(path);
+  mkdirSync(dirname(resolve(path)), { recursive: true });
+  if (existsSync(path) && statSync(path).isDirectory())
+    throw new WorldlineError(`${path}: this is a folder, a file is needed; check the path`);
 }

@@ -119,8 +119,9 @@ async function run(f: Flags): Promise<void> {
 }
 
 async function evalActions(f: Flags, records: readonly TripletRecord[]): Promise<void> {
-  const systems = [];
+  const systems: { name: string; said: Map<string, string> }[] = [];
   for (const [name, file] of f.actions.map((text) => named(text, "--actions"))) {
+    if (systems.some((s) => s.name === name)) throw new WorldlineError(`eval: two systems are called ${name}; give each its own name`);
     const said = await readRecords<AnnotatedRecord>(file, ["action"]);
     systems.push({ name, said: new Map(said.map((r) => [r.id, r.action])) });
   }
@@ -177,6 +178,12 @@ export async function recordsOf(data: string, limit?: number): Promise<TripletRe
     say(`${data}: ${set.records.length} usable entries; ${countsLine(set.missing, set.untargeted)}`);
     records = set.records;
   } else records = await readRecords<TripletRecord>(data, ["action"]);
+  const ids = new Set<string>();
+  for (const { id } of records) {
+    if (ids.has(id))
+      throw new WorldlineError(`${data}: the id "${id}" is given twice; predictions are told apart by it, so each record needs its own`);
+    ids.add(id);
+  }
   const seen = new Map<string | undefined, number>();
   const first = records.filter(({ family }) => {
     seen.set(family, (seen.get(family) ?? 0) + 1);

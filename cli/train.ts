@@ -1,7 +1,7 @@
 // worldline train [cdm|cft|cwm]: fine-tunes a model for one role on triplets, all of it or a LoRA adapter, in a run folder that can be resumed.
 
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { isAbsolute, join, relative, resolve } from "node:path";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { openDevice } from "../engine/node.ts";
@@ -47,7 +47,11 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
   const read = (files: PartialConfig["data"]) => readTripletFiles(filesOf(files), { skipMissing: c.skip_missing, seed: c.seed });
   const parts = [...(await read(c.data)), ...(await read(c.synthetic))];
   for (const p of parts) if (parts.length > 1 || p.missing || p.untargeted || p.capped) say(describePart(p));
-  const held = (await read(c.eval_data)).flatMap((p) => p.records).slice(0, c.eval_samples);
+  const heldParts = await read(c.eval_data);
+  for (const p of heldParts) if (p.missing || p.untargeted || p.capped) say(describePart(p));
+  const held = heldParts.flatMap((p) => p.records).slice(0, c.eval_samples);
+  if (heldParts.length && !held.length)
+    throw new WorldlineError(`${heldParts[0].path} (eval_data) holds no usable triplet; leave it out to train without evaluations`);
   const signal = interruption();
   const base = await folderOf(c.model_name_or_path, signal);
   const device = await openDevice();
@@ -69,7 +73,8 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
     onEncode: progress("encoding pictures"),
     onStart: async ({ examples, options, resumed }) => {
       say(`${device.describe()}\n${examples} examples an epoch, ${options.steps} steps${resumed ? `, going on from step ${resumed}` : ""}`);
-      if (!existsSync(join(c.output_dir, "config.toml"))) await writeText(join(c.output_dir, "config.toml"), printConfig(c, preset));
+      if (!existsSync(join(c.output_dir, "config.toml")))
+        await writeText(join(c.output_dir, "config.toml"), printConfig(fromFolder(c), preset));
     },
     onLog: (r, options) => status(lineOf(r, options, ceiling)),
     onEval: (r) => say(`step ${r.step}: held-out loss ${r.eval_loss.toFixed(4)}, ${(100 * r.eval_accuracy).toFixed(1)}% of tokens right`),
@@ -141,6 +146,20 @@ function shownRows(rows: readonly GridRow[]): Promise<ShotRow[]> {
       ],
     })),
   );
+}
+
+/** The options with paths of data as config.toml in the run folder must have them: relative to it. */
+function fromFolder(c: TrainConfig): TrainConfig {
+  const place = (p: string) => (isAbsolute(p) ? p : relative(resolve(c.output_dir), resolve(p)));
+  const placed = (files: PartialConfig["data"]) =>
+    files &&
+    filesOf(files).map((f) => ({
+      ...f,
+      factor: f.factor ?? 1,
+      path: place(f.path),
+      ...(f.root === undefined ? {} : { root: place(f.root) }),
+    }));
+  return { ...c, data: placed(c.data)!, synthetic: placed(c.synthetic), eval_data: placed(c.eval_data) };
 }
 
 const filesOf = (value: PartialConfig["data"]): TripletFile[] =>

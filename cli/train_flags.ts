@@ -24,7 +24,10 @@ export function withOptions(command: Command): Command {
     const value = (defaults as Partial<Record<Key, unknown>>)[key];
     const help = `${fields[key].description ?? ""}${value === undefined ? "" : ` (default: ${Array.isArray(value) ? value.join(",") : value})`}`;
     const value_ = { switch: "[yes]", number: "<n>", files: "<file...>", list: "<names>", text: "<value>" }[kindOf(key)];
-    command.addOption(new Option(`${flagOf(key)} ${value_}`, help));
+    const option = new Option(`${flagOf(key)} ${value_}`, help);
+    // Commander takes --no-decay for the opposite of a --decay.
+    option.negate = false;
+    command.addOption(option);
   }
   return command;
 }
@@ -64,7 +67,10 @@ async function configFile(path: string): Promise<PartialConfig> {
   for (const key of ["data", "synthetic", "eval_data"] as const) {
     const value = out[key];
     if (typeof value === "string") out[key] = place(value);
-    else if (value) out[key] = value.map((v) => (typeof v === "string" ? place(v) : { ...v, path: place(v.path) }));
+    else if (value)
+      out[key] = value.map((v) =>
+        typeof v === "string" ? place(v) : { ...v, path: place(v.path), ...(v.root === undefined ? {} : { root: place(v.root) }) },
+      );
   }
   return out;
 }

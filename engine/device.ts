@@ -1,3 +1,4 @@
+/// <reference lib="dom" preserve="true" />
 // The one class that calls WebGPU: features and limits, buffers by kind, pipelines, uploads and readbacks. Every object is labelled.
 import {
   type Capabilities,

@@ -5,6 +5,7 @@
 #   examples/pipeline.sh <folder of videos> <AURORA-Bench folder> <out>          MODEL, STEPS, JUDGE (url), JUDGE_MODEL from the environment
 set -euo pipefail
 videos=${1:?a folder of videos} bench=${2:?the AURORA-Bench folder} out=${3:?an output folder}
+videos=$(realpath "$videos") bench=$(realpath "$bench") out=$(realpath -m "$out")
 cd "$(dirname "$0")/.."
 model=${MODEL:-world/tabletop/base} steps=${STEPS:-40}
 worldline() { echo "\$ worldline $*" >&2; node --import tsx cli/main.ts "$@"; }

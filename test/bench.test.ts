@@ -255,8 +255,20 @@ test("on the command line: verbs take flags of their own, wrong kernels give exi
   writeFileSync(path, original.replace("i < p.n", "i <= p.n"));
   const wrong = bench("check");
   writeFileSync(path, original);
-  assert.match(wrong.stdout, /WRONG scaled_copy[\s\S]*written behind the end of "y"\n +rerun: worldline bench check scaled_copy:plain:n=1/);
-  assert.equal([unknown.status, wrong.status], [1, 1]);
+  assert.match(
+    wrong.stdout,
+    /WRONG scaled_copy[\s\S]*written behind the end of "y"\n +rerun: worldline bench check scaled_copy:plain:n=1 --kernels \S+\n/,
+  );
+  const description = join(folder, "scaled_copy", "scaled_copy.ts");
+  const text = readFileSync(description, "utf8");
+  writeFileSync(description, `${text}\nnowhere();\n`);
+  const broken = bench("check");
+  writeFileSync(description, text);
+  assert.match(
+    broken.stderr,
+    /^\S*scaled_copy\.check\.ts cannot be loaded: ReferenceError: nowhere is not defined \(scaled_copy\.ts:\d+\); correct the kernel's files\n$/m,
+  );
+  assert.equal([unknown.status, wrong.status, broken.status], [1, 1, 1]);
 });
 
 test("watching a shader: rows when it is right, the line when it does not compile, the case when it is wrong", async () => {

@@ -43,6 +43,7 @@ function makeFiles(): void {
   const triplet = { id: "a", source: "picture.png", target: "picture.png", action: "move it", mean_logprob: -1 };
   lines("one.jsonl", triplet);
   lines("none.jsonl");
+  lines("twins.jsonl", triplet, triplet);
   lines("codes_high.jsonl", { columns: 3, codes: [0, 1, 4800] });
   lines("codes_odd.jsonl", { columns: 3, codes: [0, 1, 2, 3, 4] });
   writeFileSync(at("dot.png"), encodePng({ width: 2, height: 2, data: new Uint8Array(12) }));
@@ -120,6 +121,26 @@ export const cases: Case[] = [
     args: ["demo", "--seed", "abc"],
     want: /^error: option '--seed <n>' argument 'abc' is invalid\. a whole number from 0 to/,
     usage: true,
+  },
+  {
+    name: "a second beta of one, whose correction divides by nothing",
+    args: train("one.jsonl", "out", "--adam-beta2", "1"),
+    want: "--adam-beta2: adam_beta2 is 1; a number from 0 up and below 1 is needed",
+  },
+  {
+    name: "held-out data without a record",
+    args: train("one.jsonl", "out", "--eval-data", "none.jsonl"),
+    want: "none.jsonl (eval_data) holds no usable triplet; leave it out to train without evaluations",
+  },
+  {
+    name: "records that share an id",
+    args: ["eval", "--data", "twins.jsonl", "--system", "a=.", "--out", "out"],
+    want: 'twins.jsonl: the id "a" is given twice; predictions are told apart by it, so each record needs its own',
+  },
+  {
+    name: "a report that would be a folder",
+    args: ["bench", "fill", "--json", "folder.png"],
+    want: "folder.png: this is a folder, a file is needed; check the path",
   },
   {
     name: "an unknown role",

@@ -1,7 +1,9 @@
 // Configurations of training: what a file, a preset and flags make together, the sentences about what is wrong, and that a printed configuration
 // gives the same one back. TensorBoard's files, decoded by a reader of its own.
+import { Command } from "commander";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { withOptions } from "../cli/train_flags.ts";
 import { parseConfigFile, presetConfig, printConfig, trainOptions, wholeConfig } from "../train/config.ts";
 import { presets } from "../train/presets.ts";
 import { crc32c, event, fileVersion } from "../train/tensorboard.ts";
@@ -118,6 +120,11 @@ function records(file: Uint8Array): Uint8Array[] {
   }
   return out;
 }
+
+test("a flag that begins with no- is an option like others", () => {
+  const command = withOptions(new Command()).parse(["--no-decay", "norm|bias"], { from: "user" });
+  assert.is(command.opts().noDecay, "norm|bias");
+});
 
 test("TensorBoard events: framing, checksums, scalars and pictures", () => {
   assert.is(crc32c(new TextEncoder().encode("123456789")), 0xe3069283);

@@ -2,7 +2,7 @@
 // resume, five, to the bit. A full disk and Ctrl-C leave the last checkpoint whole and say what happened.
 import { spawn, spawnSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { isAbsolute, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -76,7 +76,7 @@ function cli(
 test("worldline train: ten steps equal five, kill -9, resume, five, with LoRA, dropout, accumulation, wordings and the worker", async () => {
   const folder = await data();
   const [whole, killed] = [join(folder, "whole"), join(folder, "killed")];
-  const first = await cli(folder, whole);
+  const first = await cli(folder, whole, ["--data", relative(root, join(folder, "data.jsonl"))]);
   assert.is(first.code, 0, first.said);
   const long = ["--max-steps", "10"];
   await cli(folder, killed, long, () => (existsSync(join(killed, "checkpoint-5")) ? "SIGKILL" : undefined));
@@ -95,6 +95,11 @@ test("worldline train: ten steps equal five, kill -9, resume, five, with LoRA, d
       .map((l) => JSON.parse(l) as { step: number; loss: number; grad_norm: number })
       .map((r) => [r.step, r.loss, r.grad_norm]);
   assert.equal(losses(killed), losses(whole));
+  const written = /^path = "(.*)"$/m.exec(readFileSync(join(whole, "config.toml"), "utf8"));
+  assert.ok(
+    written && !isAbsolute(written[1]) && existsSync(join(whole, written[1])),
+    "config.toml in the run folder does not lead to the data",
+  );
   const again = await cli(folder, killed, long);
   assert.match(again.said, /10 steps on 7 examples, loss .*, finished before/);
   const other = await cli(folder, killed, ["--learning-rate", "0.5"]);

@@ -4,6 +4,7 @@ import { z } from "zod";
 
 const positive = z.number().positive("a number above 0 is needed");
 const share = z.number().min(0, "a number from 0 to 1 is needed").max(1, "a number from 0 to 1 is needed");
+const belowOne = share.lt(1, "a number from 0 up and below 1 is needed");
 const notNegative = z.number().min(0, "a number from 0 up is needed");
 const count = z.int("a whole number is needed").min(1, "a whole number from 1 up is needed");
 const countOrNone = z.int("a whole number is needed").min(0, "a whole number from 0 up is needed");
@@ -49,8 +50,8 @@ export const fields = {
   warmup_steps: countOrNone.describe("steps that warm up; counts before warmup_ratio where above 0"),
   min_lr_rate: share.describe("last learning rate as a share of the peak"),
   weight_decay: notNegative.describe("decoupled weight decay"),
-  adam_beta1: share.describe("AdamW's first beta"),
-  adam_beta2: share.describe("AdamW's second beta"),
+  adam_beta1: belowOne.describe("AdamW's first beta"),
+  adam_beta2: belowOne.describe("AdamW's second beta"),
   adam_epsilon: positive.describe("AdamW's epsilon"),
   max_grad_norm: notNegative.describe("clip the global gradient norm; 0: do not"),
   label_smoothing_factor: share.describe("share of the target spread over all ids"),
@@ -61,7 +62,7 @@ export const fields = {
   use_peft: z.boolean().describe("train a LoRA adapter and leave the base as it is"),
   lora_r: count.describe("rank of the adapter"),
   lora_alpha: positive.describe("LoRA's alpha"),
-  lora_dropout: share.describe("dropout before the adapter"),
+  lora_dropout: belowOne.describe("dropout before the adapter"),
   use_rslora: z.boolean().describe("scale by alpha / sqrt(r)"),
   target_modules: z.union([z.string(), z.array(z.string())]).describe("layers with an adapter: names, or one pattern on the whole path"),
   modules_to_save: z
