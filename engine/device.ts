@@ -1,5 +1,5 @@
-/// <reference lib="dom" preserve="true" />
 // The one class that calls WebGPU: features and limits, buffers by kind, pipelines, uploads and readbacks. Every object is labelled.
+/// <reference lib="dom" preserve="true" />
 import {
   type Capabilities,
   type DType,
