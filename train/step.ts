@@ -64,7 +64,7 @@ export class TrainStep {
       const tape = new Tape(device, { training: true, accumulate: o.accumulate > 1 });
       const R = o.batch * shape.scored;
       // Dropout draws by the step and the micro-batch (engine/ops/low_rank.ts).
-      for (const name of ["step", "micro"]) tape.scalar(name);
+      for (const name of ["step", "row"]) tape.scalar(name);
       const { ids, positions } = sequenceInputs(tape, o.batch, shape.T);
       const inputs = [tape.input("rows", [R], "u32"), tape.input("targets", [R], "u32"), tape.input("weights", [R])] as const;
       const hidden = model.forward(ids, positions, table, selfAttention(), { recompute: o.recompute });
@@ -93,14 +93,16 @@ export class TrainStep {
       throw new WorldlineError(`a step takes ${accumulate} micro-batches but ${batches.length} were given; pass one list per step`);
     const total = batches.reduce((a, b) => a + (divideBy === "weights" ? b.weight : b.counted), 0);
     const readings: Promise<readonly ArrayLike<number>[]>[] = [];
-    for (const [micro, batch] of batches.entries()) {
+    let row = 0;
+    for (const batch of batches) {
       const at = this.plans.get(keyOf(batch.shape));
       if (!at) throw new WorldlineError(`no step was recorded for batches of ${keyOf(batch.shape)}; give its shape to TrainStep.record`);
       at.plan.write("ids", batch.ids).write("rows", batch.rows).write("targets", batch.targets).write("weights", batch.weights);
       at.plan
         .set("denominator", total || 1)
         .set("step", step)
-        .set("micro", micro);
+        .set("row", row);
+      row += batch.ids.length;
       if (at.norm) at.plan.set("lr", lr);
       at.plan.run();
       readings.push(at.norm ? at.plan.read(at.loss, at.norm) : at.plan.read(at.loss));

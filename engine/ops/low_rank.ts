@@ -9,7 +9,7 @@ import type { Tape } from "../tape.ts";
 import { rowsOf, type Tensor } from "../tensor.ts";
 import { multiply } from "./matmul.ts";
 
-/** Which elements fall out: a function of seed, name, the tape's scalars "step" and "micro", and the element's index. */
+/** Which elements fall out: a function of seed, name, the tape's scalars "step" and "row", and the element's index. */
 export interface Dropout {
   /** Share of elements that become 0, below 1. */
   readonly rate: number;
@@ -31,7 +31,7 @@ export interface LowRank {
 
 /**
  * Adds s drop(x) A^T B^T to y in place: x (..., K), y (..., N). y must have just been made by the op whose result it adjusts, and not been read.
- * The k-th micro-batch of an update (scalar "micro" = k) draws what rows k M ... of one large batch would.
+ * A micro-batch that comes after r rows of others in its update (scalar "row" = r) draws what rows r ... of one large batch would.
  */
 export function addLowRank(y: Tensor, x: Tensor, { A, B, scale, dropout }: LowRank): void {
   const [M, K] = rowsOf(x);
@@ -42,7 +42,7 @@ export function addLowRank(y: Tensor, x: Tensor, { A, B, scale, dropout }: LowRa
     throw new ShapeError("addLowRank", { x, y, A, B }, `B must be (${columns}, ${R}) and y have ${M} rows`);
   const { tape } = x;
   const dropped = tape.training && dropout !== undefined && dropout.rate > 0;
-  const mask = dropped ? maskOf(tape, dropout, scale) : undefined;
+  const mask = dropped ? maskOf(tape, dropout, scale, K) : undefined;
   const masked = (from: Tensor, to: Tensor, acc: 0 | 1) => tape.launch(drop, { x: from, y: to }, { ...mask!, n: M * K, acc });
   /** x as A sees it; with dropout the scale is in it already. */
   const input = (): Tensor => {
@@ -79,7 +79,7 @@ export function addLowRank(y: Tensor, x: Tensor, { A, B, scale, dropout }: LowRa
 }
 
 /** Numbers of a dropout launch, for kept elements scaled by `factor` / (1 - rate). */
-function maskOf(tape: Tape, { rate, seed, name }: Dropout, factor: number) {
+function maskOf(tape: Tape, { rate, seed, name }: Dropout, factor: number, columns: number) {
   if (!(rate >= 0 && rate < 1)) throw new WorldlineError(`dropout: the rate is ${rate} but must be at least 0 and below 1; give another`);
   return {
     scale: factor / (1 - rate),
@@ -87,6 +87,6 @@ function maskOf(tape: Tape, { rate, seed, name }: Dropout, factor: number) {
     seed: seed >>> 0,
     stream: hashName(name),
     step: tape.scalar("step", 1),
-    part: tape.scalar("micro", 0),
+    first: tape.scalar("row", 0).map((row) => row * columns),
   };
 }

@@ -20,10 +20,10 @@ function words(quad: number, stream: number, step: number, seed: number): bigint
   return v;
 }
 
-/** Factors of n elements from `part` on: scale where kept, else 0. */
-export function dropoutFactors({ n, scale, below, seed, stream, step, part }: Numbers): Float64Array {
+/** Factors of the n elements from `first` on: scale where kept, else 0. */
+export function dropoutFactors({ n, scale, below, seed, stream, step, first }: Numbers): Float64Array {
   return Float64Array.from({ length: n }, (_, i) => {
-    const at = part * n + i;
+    const at = first + i;
     return words(Math.floor(at / 4), stream, step, seed)[at % 4] >= BigInt(below) ? scale : 0;
   });
 }
@@ -32,8 +32,8 @@ const numbers = { scale: 1.25, below: 0x33333333, seed: 0xfedcba98, stream: 77, 
 
 export default check({
   kernel: dropout,
-  cases: [1, 7, 256, 1001, 4096].flatMap((n, i) => [0, 1].map((acc) => ({ n, part: (i * 3) % 4, acc }))),
-  bench: [{ n: 1 << 22, part: 0, acc: 0 }],
+  cases: [1, 7, 256, 1001, 4096].flatMap((n, i) => [0, 1].map((acc) => ({ n, first: ((i * 3) % 4) * n + ((i + acc) % 4), acc }))),
+  bench: [{ n: 1 << 22, first: 0, acc: 0 }],
   inputs: ({ n, acc }, rng) => ({ x: rng.normals(n), ...numbers, ...(acc ? { y: rng.normals(n) } : {}) }),
   outputs: ({ n }) => ({ y: n }),
   reference: (c, v: Values) => {
