@@ -42,7 +42,7 @@ export function register(program: Command): void {
     for (const path of [f.out, page]) await checkWritable(path);
     const pairs = await readRecords<PairRecord>(f.pairs);
     const answers = await AnswerStore.open<Answer>(f.answers ?? `${f.out}.answers`);
-    const s = await open(f.cdm, f.cache, f);
+    const s = await open(f.cdm, f.cache, f, false);
     const modelName = `${await modelKey(s.model.folder)} ${f.dtype ?? ""} ${f.groupSize ?? ""}`;
     const signal = interruption();
     await encodeAll(s, pairs, signal);

@@ -8,7 +8,7 @@ import { figure } from "../world/markup.ts";
 import { loadModel } from "../world/model.ts";
 import type { Shot } from "../world/page.ts";
 import { readPicture, writePng } from "../world/pictures.ts";
-import { type Prediction, predict, predictChain, writeBestPictures, writePredictions } from "../world/predictions.ts";
+import { checkPictureIds, type Prediction, predict, predictChain, writeBestPictures, writePredictions } from "../world/predictions.ts";
 import { featureDistances, recognitionWeights } from "../world/recognition.ts";
 import { readRecords, type TripletRecord, writeText } from "../world/records.ts";
 import { borderColours, heatMap, sheet } from "../world/sheets.ts";
@@ -76,6 +76,7 @@ async function run(f: Flags): Promise<void> {
   const records = f.data
     ? await readRecords<TripletRecord>(f.data, ["action"])
     : (f.steps ?? [f.action!]).map((action, i) => ({ id: `step-${i + 1}`, source: f.image!, target: f.image!, action }));
+  if (f.data && f.pictures) checkPictureIds(records);
   const s = await open(f.cwm, f.cache, f);
   const dynamics = f.cdm ? await loadModel(s.device, await folderOf(f.cdm), { ...storageOptions(f), beside: s.model }) : undefined;
   const signal = interruption();

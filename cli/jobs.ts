@@ -1,4 +1,5 @@
 // worldline jobs: a stage over many inputs, cut into shards that any number of workers do, through BullMQ on Redis or, without --redis, alone.
+
 import { join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
@@ -10,6 +11,7 @@ import { writeText } from "../world/records.ts";
 import { jobsPage } from "./jobs_page.ts";
 import { storageOptions } from "./shared.ts";
 import { count, interruption, progress, say, status } from "./terminal.ts";
+import { withoutSecret } from "./versions.ts";
 
 interface Flags {
   out: string;
@@ -66,7 +68,7 @@ async function submit(file: string, f: Flags): Promise<void> {
   const again = await queue.retryFailed();
   await queue.add(missing);
   say(
-    `in the queue${again ? `, ${again} that had failed among them` : ""}; start \`worldline jobs work ${f.out} --redis ${f.redis}\` anywhere`,
+    `in the queue${again ? `, ${again} that had failed among them` : ""}; start \`worldline jobs work ${f.out} --redis ${withoutSecret(f.redis)}\` anywhere`,
   );
   queue.close();
 }

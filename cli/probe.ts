@@ -42,7 +42,7 @@ async function run(f: Flags): Promise<void> {
   const page = f.report ?? (f.out && reportPath(f.out));
   for (const path of [f.out, page]) if (path) await checkWritable(path);
   const records = await readRecords<TripletRecord>(f.data, ["action"]);
-  const s = await open(f.model, f.cache, f);
+  const s = await open(f.model, f.cache, f, false);
   const signal = interruption();
   await encodeAll(s, records, signal);
   const directions: Direction[] = f.direction === "both" ? ["image", "action"] : [f.direction];

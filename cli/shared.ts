@@ -80,12 +80,12 @@ export async function folderOf(name: string, signal?: AbortSignal, weights: bool
   return modelFolder(name, { signal, weights, onProgress, onNotice: say });
 }
 
-/** Opens a device and a model. */
-export async function open(name: string, cache?: string, storage: StorageFlags = {}): Promise<Session> {
+/** Opens a device and a model; without `features` pictures are kept as codes alone. */
+export async function open(name: string, cache?: string, storage: StorageFlags = {}, features = true): Promise<Session> {
   const folder = await folderOf(name);
   const device = await openDevice();
   const model = await loadModel(device, folder, storageOptions(storage));
-  return { device, model, codes: await CodeStore.open(device, model, cache) };
+  return { device, model, codes: await CodeStore.open(device, model, cache, features) };
 }
 
 /** Encodes the pictures of records with a progress line. */

@@ -1,10 +1,12 @@
 // worldline study: makes the page of a human study over systems' pictures, and scores what people exported.
+
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { WorldlineError } from "../engine/errors.ts";
 import { type Picture, resizePicture } from "../tokenizer/pixels.ts";
 import { checkWritable } from "../weights/file_source.ts";
 import { parseJsonObject } from "../weights/source.ts";
+import { contentKey } from "../world/answers.ts";
 import { folderSystem, type Sample } from "../world/bench.ts";
 import { aligned, meanText } from "../world/bench_results.ts";
 import { readPicture } from "../world/pictures.ts";
@@ -64,8 +66,10 @@ async function make(f: Flags, answers: readonly string[]): Promise<void> {
     shown.push({ id: item.id, action: record.action, source: await url(record.source), results: await Promise.all(paths.map(url)) });
     tell(i + 1, key.items.length);
   }
-  await writeText(f.out, studyPage(key.study, shown));
-  await writeText(keyFile, `${JSON.stringify(key, null, 1)}\n`);
+  // Named by its pictures too: answers to a page of other drawings are not taken for answers to this one.
+  const study = contentKey(key.study, JSON.stringify(shown)).slice(0, 12);
+  await writeText(f.out, studyPage(study, shown));
+  await writeText(keyFile, `${JSON.stringify({ ...key, study }, null, 1)}\n`);
   say(`${f.out}: ${key.items.length} items of ${key.systems.length} systems; keep ${keyFile} to yourself, it tells which is which`);
 }
 

@@ -11,9 +11,12 @@ export function versions(): { worldline: string } & Record<string, string> {
   return { worldline: own.version, node: process.version, webgpu, platform: `${process.platform} ${process.arch}` };
 }
 
+/** An address without name and password: reports and logs are handed on. */
+export const withoutSecret = (text: string): string => text.replace(/(\w+:\/\/)[^@/\s]*@/g, "$1");
+
 /** The command as it can be typed again: words that a shell would take apart are in quotes. */
 export function commandLine(words: readonly string[] = process.argv.slice(2)): string {
-  const quoted = words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`));
+  const quoted = words.map(withoutSecret).map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`));
   return ["worldline", ...quoted].join(" ");
 }
 

@@ -1,17 +1,17 @@
 // Annotation that is killed, probing with every kind of manipulation, and candidates from one shared prefix, on the shipped tabletop base.
 // Run: node --import tsx test/annotate.test.ts
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
-import { AnswerStore } from "../world/answers.ts";
+import { AnswerStore, modelKey } from "../world/answers.ts";
 import { type Answer, annotate } from "../world/cdm.ts";
 import { CodeStore } from "../world/codes.ts";
 import { loadModel } from "../world/model.ts";
-import { predict, predictChain } from "../world/predictions.ts";
+import { checkPictureIds, predict, predictChain } from "../world/predictions.ts";
 import { anotherObject, changedPicture, manipulations, negatives, oppositeAction, probe } from "../world/probe.ts";
 import { preferenceLines, preferences, probeHtml, probeRows } from "../world/probe_report.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
@@ -63,6 +63,24 @@ test("answers are kept by content: a stopped run goes on, equal pairs are asked 
   const other = await AnswerStore.open<Answer>(path);
   await annotate(device, model, codes, records.slice(0, 1), { ...options, sampling: { temperature: 0, seed: 3 }, answers: other });
   assert.is(other.size, 17, "another way of asking is another question");
+});
+
+test("a model is told apart by all of its weights", async () => {
+  const keys = [];
+  for (const at of [-1, 0, 2 ** 21, 2 ** 22 - 1]) {
+    const bytes = new Uint8Array(2 ** 22);
+    if (at >= 0) bytes[at] = 1;
+    writeFileSync(join(folder, "model.safetensors"), bytes);
+    keys.push(await modelKey(folder));
+  }
+  rmSync(join(folder, "model.safetensors"));
+  assert.is(new Set(keys).size, 4);
+});
+
+test("an id is a picture's path below a folder, or is refused", () => {
+  checkPictureIds([{ id: "a" }, { id: "clip 1/10-20" }, { id: "caf\u00e9/cafe\u0301.x" }]);
+  for (const id of ["", "../x", "a/../b", "/a", "a//b", "a\\b", "."])
+    assert.throws(() => checkPictureIds([{ id: "a" }, { id }]), /cannot be a file's name; use letters/, id);
 });
 
 test("killed with kill -9 at random moments, an annotation ends with the file of an undisturbed one and no pair done twice", async () => {

@@ -10,7 +10,7 @@ import type { Device } from "../engine/device.ts";
 import { openDevice } from "../engine/node.ts";
 import { type PickedPrediction, runExperiments, type SeedOutcome } from "../world/experiment.ts";
 import { type ExperimentConfig, parseExperiment, readExperiment, resized } from "../world/experiment_config.ts";
-import type { ExperimentHooks, ExperimentPlace } from "../world/experiment_data.ts";
+import { type ExperimentHooks, type ExperimentPlace, testedWorld } from "../world/experiment_data.ts";
 import {
   difference,
   experimentHtml,
@@ -25,9 +25,10 @@ import {
 import { loadModel } from "../world/model.ts";
 import { readRecords, type TripletRecord } from "../world/records.ts";
 import { verdictOn } from "../world/tabletop/evaluate.ts";
-import type { Verdict } from "../world/tabletop/oracle.ts";
+import { explains, type Verdict } from "../world/tabletop/oracle.ts";
 import { presets, shippedBase } from "../world/tabletop/presets.ts";
-import { defaultWorld, makeWorld, type Tabletop } from "../world/tabletop/world.ts";
+import { triplet } from "../world/tabletop/samples.ts";
+import { defaultWorld, type Tabletop } from "../world/tabletop/world.ts";
 
 import { scratchFolder } from "./tiny_model.ts";
 
@@ -39,7 +40,7 @@ test("the shipped experiments are read, and their test worlds can be made", asyn
   for (const file of files) {
     const config = await readExperiment(folder + file);
     assert.is(config.seeds.length, 3, file);
-    makeWorld({ ...defaultWorld, ...config.transfer } as Partial<Tabletop>);
+    testedWorld(defaultWorld, config);
   }
   const { system } = await readExperiment(`${folder}figure4.toml`);
   assert.equal(
@@ -48,6 +49,16 @@ test("the shipped experiments are read, and their test worlds can be made", asyn
   );
   const half = resized(await readExperiment(`${folder}figure4.toml`), 0.5, [7]);
   assert.equal([half.labels, half.clips, half.cdm_steps, half.cwm_steps, half.test, half.seeds], [1000, 150, 1000, 600, 200, [7]]);
+});
+
+test("scenes unlike the training ones are judged by their own rules", async () => {
+  const config = await readExperiment(`${folder}transfer.toml`);
+  const tested = testedWorld(defaultWorld, config);
+  const list = Array.from({ length: 200 }, (_, i) => triplet(tested, 3000 + i));
+  const right = (world: Tabletop) => list.filter((t) => explains(world, t.text, t.before, t.after)).length;
+  assert.is(right(tested), 200);
+  assert.ok(right(defaultWorld) < 190, "the training world's rules would do as well here");
+  assert.throws(() => testedWorld(defaultWorld, { ...config, transfer: { noize: 1 } }), /unknown setting "noize"/);
 });
 
 const head = 'title = "t"\nquestion = "q"\nseeds = [0, 1]\nlabels = 1\ntest = 10\nclips = 1\ncdm_steps = 1\ncwm_steps = 1\n';
@@ -93,6 +104,11 @@ test("tables: means over seeds with Student's interval, one seed with Wilson's, 
     ["kept for a, b", "90.0 (90.0 to 90.0)", "8"],
     ["kept for c", "60.0 (60.0 to 60.0)", "10"],
   ]);
+  // A filter that keeps nothing on one seed, whichever it is.
+  for (const gone of [0, 1]) {
+    const some = outcomes.map((o, i) => (i === gone ? { ...o, kept: { a: o.kept.a, b: o.kept.b } } : o));
+    assert.equal(labelLines(labelRows(config, some)).lines.slice(3), [["kept for c", "60.0 (31.3 to 83.2)", "10"]]);
+  }
   // Ten records, two of them right by a alone and none by b alone: -0.2 with a standard error of sqrt(0.16 / 9) and t = 2.262.
   assert.is(inPercent(difference([system("b", 0.4)], [system("a", 0.6)])), "-20.0 (-50.2 to 10.2)");
   const page = experimentHtml({ ...config, title: "<i>" }, outcomes, { command: "worldline experiment" });

@@ -1,6 +1,6 @@
 // Key frames of video files: the pairs written, resuming, failures, real clips and the command.
 // Run: node --import tsx test/frames.test.ts
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { test } from "uvu";
@@ -92,6 +92,31 @@ videoTest("the run over files: pairs, resuming, a video that fails, an abort", a
   );
   assert.match(await messageOf(() => F.extractKeyFrames([], out)), /no video was given/);
   assert.match(await messageOf(() => F.extractKeyFrames(videos, join(source, "c0.mkv", "x"))), /the folder cannot be made/);
+});
+
+test("a folder of pictures is read anew when one of them was written over", async () => {
+  const [film, out] = [join(folder, "pictures"), join(folder, "pictures-out")];
+  mkdirSync(film);
+  const write = (i: number, level: number) =>
+    writeFileSync(join(film, `f${i}.png`), encodePng({ width: 48, height: 48, data: new Uint8Array(48 * 48 * 3).fill(level) }));
+  for (let i = 0; i < 8; i++) write(i, 20 * i);
+  const run = async () => (await F.extractKeyFrames([film], out, { keyFrames: "rest" })).written;
+  assert.equal([await run(), await run()], [1, 0]);
+  write(3, 255);
+  const later = new Date(Date.now() + 5000);
+  utimesSync(join(film, "f3.png"), later, later);
+  assert.is(await run(), 1);
+  F.allRead({ failed: [] } as unknown as F.FramesReport);
+  assert.throws(
+    () =>
+      F.allRead({
+        failed: [
+          { video: "a", reason: "a.mkv: broken" },
+          { video: "b", reason: "b" },
+        ],
+      } as unknown as F.FramesReport),
+    /^a\.mkv: broken \(and 1 more\); make that video anew/,
+  );
 });
 
 test("videos of one name get folders of their own, the same in every run", () => {

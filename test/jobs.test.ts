@@ -46,7 +46,8 @@ const calm = await alone(file, "calm");
     const out = join(folder, "wild");
     const shards = () =>
       existsSync(join(out, "shards")) ? readdirSync(join(out, "shards")).filter((n) => n.endsWith(".jsonl")).length : 0;
-    const submitted = await jobs("submit", file, "--out", out, "--redis", redis.url).end;
+    const submitted = await jobs("submit", file, "--out", out, "--redis", redis.url.replace("//", "//:s3cret@")).end;
+    assert.not.match(submitted.output, /s3cret/);
     assert.is(submitted.code, 0, submitted.output);
     assert.match((await jobs("status", out, "--redis", redis.url).end).output, /0 of 12 shards done, 0 at work, 12 waiting, 0 failed/);
     const start = () => jobs("work", out, "--redis", redis.url, "--lock", "3");

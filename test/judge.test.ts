@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { PNG } from "pngjs";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
-import { defaultJudge, Judge, type JudgeOptions, judgeCost, parseVerdict } from "../world/judge.ts";
+import { defaultJudge, Judge, JudgeError, type JudgeOptions, judgeCost, parseVerdict } from "../world/judge.ts";
 
 type Behaviour = (request: IncomingMessage, response: ServerResponse, body: string) => void;
 
@@ -120,6 +120,15 @@ test("waits double, Retry-After is kept to, and the number of tries has an end",
     String(result),
     /^JudgeError: judge: http:\/\/127\.0\.0\.1:\d+\/v1 answered 429 \(.*not now.*\) after 3 tries; lower the rate or come back later$/,
   );
+});
+
+test("a refusal concerns one edit: it is asked once more and then said, as an answer", async () => {
+  const refused: Behaviour = (_, response) => void response.end('{"choices": [{"message": {"content": null, "refusal": "I will not"}}]}');
+  script = [refused, refused, good];
+  seen.length = 0;
+  const error = await new Judge(options()).judge(item).catch((e: unknown) => e);
+  assert.is(seen.length, 2);
+  assert.ok(error instanceof JudgeError && error.answered, String(error));
 });
 
 test("what trying again cannot mend is said at once", async () => {

@@ -1,7 +1,9 @@
 // The demo's report: intervals against published Wilson values, targets, the page (balanced, escaped, complete, self-contained).
 // Run: node --import tsx test/report.test.ts
+
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { commandLine } from "../cli/versions.ts";
 import { logTicks, roundTicks, thinned } from "../world/charts.ts";
 import { axisEnd, escapeHtml, figure } from "../world/markup.ts";
 import { judgeTargets, type Rate, type Report, rate, rateOf } from "../world/report.ts";
@@ -280,6 +282,10 @@ test("charts: ticks enclose the range, thinning keeps the mean", () => {
   assert.is(figure(-0.5), "\u22120.50");
   assert.is(figure(0.003), "0.0030");
   assert.is(figure(undefined), "\u2013");
+});
+
+test("the command in a report has no password in it", () => {
+  assert.is(commandLine(["jobs", "work", "o", "--redis", "redis://me:pw@h:1"]), "worldline jobs work o --redis redis://h:1");
 });
 
 test.run();

@@ -41,6 +41,16 @@ test("Wilcoxon: all ways of signing the ranks, counted", () => {
   assert.throws(() => S.wilcoxon([1], [1, 2]), /1 and 2 values cannot be paired/);
 });
 
+test("Wilcoxon: shares that differ by the same are ties, and rounding alone is no difference", () => {
+  const [a, b] = [
+    [9, 5, 2, 7, 1, 3, 8, 1, 2],
+    [8, 4, 1, 9, 3, 3, 7, 2, 1],
+  ];
+  const of = (n: number, list: number[]) => list.map((v) => v / n);
+  for (const n of [3, 9, 1024]) assert.equal(S.wilcoxon(of(n, a), of(n, b)), S.wilcoxon(a, b));
+  assert.is(S.wilcoxon([0.1 + 0.2], [0.3]).n, 0);
+});
+
 test("Wilcoxon: the exact count and the normal approximation meet where one takes over", () => {
   const values = Array.from({ length: 50 }, (_, i) => (i % 3 === 0 ? -1 : 1) * (i + 1));
   const zeros = values.map(() => 0);

@@ -91,6 +91,15 @@ test("two runs that share a code cache keep each other's records", () => {
   holds(b, [0, 1, 2, 3, 4]);
 });
 
+test("a store of codes alone holds no features", async () => {
+  const root = await aurora();
+  const store = await CodeStore.open(device, tiny, undefined, false);
+  const path = join(root, "data/ag/images/1.png");
+  await store.add([path]);
+  const { codes, features, rows, columns } = store.get(path);
+  assert.equal([codes.length, features.length], [rows * columns, 0]);
+});
+
 test("a cache of another picture tokenizer is started anew, and not taken by a reader", async () => {
   const path = join(scratchFolder(), "codes.bin");
   CodeFile.open(path, name).add([{ hash: hashOf(1), encoded: encoded() }]);

@@ -65,9 +65,9 @@ export function contentKey(...parts: readonly (string | Uint32Array | Float32Arr
   return hash.digest("hex").slice(0, 32);
 }
 
-const span = 2 ** 20;
+const [piece, pieces] = [2 ** 16, 1024];
 
-/** Names a model folder by its content: every small file whole, of each file of weights the size and the first and last MiB. */
+/** Names a model folder by its content: files up to 64 MiB whole, of larger ones the size and 1024 pieces of 64 KiB, evenly over all of it. */
 export async function modelKey(folder: string): Promise<string> {
   const parts: string[] = [];
   const names = await readdir(folder).catch((cause: Error) => {
@@ -80,9 +80,10 @@ export async function modelKey(folder: string): Promise<string> {
     const file = await open(path);
     try {
       const hash = createHash("sha256");
-      for (const at of info.size > 2 * span ? [0, info.size - span] : [0]) {
-        const bytes = Buffer.alloc(info.size > 2 * span ? span : info.size);
-        await file.read(bytes, 0, bytes.length, at);
+      const large = info.size > piece * pieces;
+      const bytes = Buffer.alloc(large ? piece : info.size);
+      for (let i = 0; i < (large ? pieces : 1); i++) {
+        await file.read(bytes, 0, bytes.length, large ? Math.floor((i * (info.size - piece)) / (pieces - 1)) : 0);
         hash.update(bytes);
       }
       parts.push(`${name} ${info.size} ${hash.digest("hex")}`);

@@ -24,20 +24,26 @@ export class CodeStore implements Codes {
   /** Names the picture tokenizer. */
   readonly name: string;
 
-  private constructor(model: Model, name: string, file: CodeFile | undefined) {
+  private readonly features: boolean;
+
+  private constructor(model: Model, name: string, file: CodeFile | undefined, features: boolean) {
+    this.features = features;
     this.model = model;
     this.name = name;
     this.file = file;
   }
 
-  /** Opens the cache at `path` (none: memory only); a cache of another picture tokenizer is started anew. */
-  static async open(device: Device, model: Model, path?: string): Promise<CodeStore> {
+  /**
+   * Opens the cache at `path` (none: memory only, without features where these are not wanted: a MiB a picture at Chameleon's size); a cache of another
+   * picture tokenizer is started anew.
+   */
+  static async open(device: Device, model: Model, path?: string, features = true): Promise<CodeStore> {
     const { encoder, quantize } = model.vqgan;
     const parts = await device.read(quantize.embedding.weight, encoder.conv_in.weight, encoder.conv_out.weight);
     const hash = createHash("sha256").update(JSON.stringify(model.pixels));
     for (const p of parts) hash.update(new Uint8Array(p.buffer, p.byteOffset, p.byteLength));
     const name = hash.digest("hex").slice(0, 32);
-    return new CodeStore(model, name, path === undefined ? undefined : CodeFile.open(path, name));
+    return new CodeStore(model, name, path === undefined ? undefined : CodeFile.open(path, name), features);
   }
 
   /** The cache file, where there is one. */
@@ -73,7 +79,7 @@ export class CodeStore implements Codes {
     const encoded = await this.model.pictures.encode(pictures);
     const fresh = [...unknown.keys()].map((hash, i) => ({ hash, encoded: encoded[i] }));
     if (this.file) this.file.add(fresh);
-    else for (const f of fresh) this.memory.set(f.hash, f.encoded);
+    else for (const f of fresh) this.memory.set(f.hash, this.features ? f.encoded : { ...f.encoded, features: new Float32Array(0) });
   }
 
   private find(hash: string): Encoded | undefined {

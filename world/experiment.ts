@@ -16,6 +16,7 @@ import {
   namesOf,
   openSeed,
   type Seed,
+  testedWorld,
 } from "./experiment_data.ts";
 import { filterRecords } from "./filter.ts";
 import { loadModel, type Model } from "./model.ts";
@@ -59,6 +60,8 @@ interface Context extends Seed {
   readonly config: ExperimentConfig;
   readonly names: Names;
   readonly world: Tabletop;
+  /** The world of the test scenes, whose rules judge them. */
+  readonly tested: Tabletop;
   readonly base: Model;
   readonly hooks: ExperimentHooks;
 }
@@ -74,11 +77,12 @@ export async function* runExperiments(
   const opened = new Map<number, Seed>();
   for (const config of configs) {
     const outcomes: SeedOutcome[] = [];
+    const tested = testedWorld(place.world, config);
     for (const seed of config.seeds) {
       hooks.say(`seed ${seed}`);
       const shared = opened.get(seed) ?? (await openSeed(device, base, place, seed, hooks));
       opened.set(seed, shared);
-      outcomes.push(await runSeed({ ...shared, device, config, names: namesOf(config), world: place.world, base, hooks }));
+      outcomes.push(await runSeed({ ...shared, device, config, names: namesOf(config), world: place.world, tested, base, hooks }));
     }
     yield outcomes;
   }
@@ -118,7 +122,7 @@ async function runSeed(c: Context): Promise<SeedOutcome> {
     const world = await fit(c, training);
     outcomes.push(await judged(c, system, world, system.verifier === "other-seed" ? other : dynamics, test));
   }
-  const cdm = test.filter((r, i) => isValid(c.world, r, said[i])).length / test.length;
+  const cdm = test.filter((r, i) => isValid(c.tested, r, said[i])).length / test.length;
   return {
     seed: c.seed,
     test: test.length,
@@ -232,8 +236,8 @@ async function pick(
   test: readonly TripletRecord[],
   predictions: readonly Prediction[],
 ): Promise<PickedPrediction[]> {
-  const { device, world, base, codes, hooks } = c;
-  const judge = async (list: readonly Prediction[]) => (await judgePredictions(world, base.pictures, test, list)).verdicts;
+  const { device, tested, base, codes, hooks } = c;
+  const judge = async (list: readonly Prediction[]) => (await judgePredictions(tested, base.pictures, test, list)).verdicts;
   if (verifier === "oracle") {
     const verdicts = await judge(predictions);
     const best = verdicts.map((of) => bestOf(of.map((v) => Number(v.success))));

@@ -1,18 +1,20 @@
 // What experiments share on one seed: the folder with its stages, the picture codes, and the data (labelled triplets, clips with their key frames, test
 // scenes), all named by what decides what they hold.
+
 import { createHash } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../engine/device.ts";
+import { modelKey } from "./answers.ts";
 import { CodeStore, type Progress } from "./codes.ts";
 import type { ExperimentConfig } from "./experiment_config.ts";
-import { extractKeyFrames } from "./frames.ts";
+import { allRead, extractKeyFrames } from "./frames.ts";
 import type { Model } from "./model.ts";
 import { Stages } from "./stages.ts";
 import { writeClips } from "./tabletop/clip_files.ts";
 import { writeTriplets } from "./tabletop/dataset.ts";
 import { FAMILIES } from "./tabletop/index.ts";
-import type { Tabletop } from "./tabletop/world.ts";
+import { makeWorld, type Tabletop } from "./tabletop/world.ts";
 import { listVideos } from "./video.ts";
 
 export interface ExperimentHooks {
@@ -37,7 +39,7 @@ export interface Seed {
 
 /** Opens or begins the folder of a seed. Throws where it belongs to another world or base. */
 export async function openSeed(device: Device, base: Model, place: ExperimentPlace, seed: number, { say }: ExperimentHooks): Promise<Seed> {
-  const settings = { seed, world: place.world, base: place.base };
+  const settings = { seed, world: place.world, base: await modelKey(place.base) };
   const stages = await Stages.open(join(place.folder, `seed-${seed}`), settings, { say, now: () => performance.now() });
   return { seed, stages, codes: await CodeStore.open(device, base, stages.path("codes.bin")) };
 }
@@ -60,6 +62,11 @@ export function namesOf({ labels, clips, clip_actions, cdm_steps, test, families
   };
 }
 
+/** The world of an experiment's test scenes. Throws where `transfer` names a setting that there is not, or a value that cannot be. */
+export function testedWorld(world: Tabletop, { transfer }: ExperimentConfig): Tabletop {
+  return transfer ? makeWorld({ ...world, ...transfer } as Partial<Tabletop>) : world;
+}
+
 /** Eight digits that stand for what decides a result. */
 export const digest = (...decisive: unknown[]) => createHash("sha256").update(JSON.stringify(decisive)).digest("hex").slice(0, 8);
 
@@ -76,9 +83,8 @@ export async function makeData({ stages, seed }: Seed, config: ExperimentConfig,
     await mkdir(stages.path("tests"), { recursive: true });
     // Families come in equal shares, so that those asked for fill the test.
     const count = config.test * (config.families ? Math.ceil(FAMILIES.length / config.families.length) : 1);
-    const unlike = { ...world, ...config.transfer } as Tabletop;
     const options = { name: names.test, count, seed: 3000 + seed, onProgress: progress("test"), signal };
-    await writeTriplets(unlike, stages.path("tests"), options);
+    await writeTriplets(testedWorld(world, config), stages.path("tests"), options);
   });
   await stages.run(names.film, `${config.clips} clips`, async () => {
     await mkdir(stages.path(names.film), { recursive: true });
@@ -95,6 +101,6 @@ export async function makeData({ stages, seed }: Seed, config: ExperimentConfig,
     const videos = await listVideos([stages.path(names.film, "clips")]);
     const show = progress("key frames");
     const hear = { onProgress: (p: { done: number; total: number }) => show(p.done, p.total), signal };
-    await extractKeyFrames(videos, stages.path(names.film, "frames"), { keyFrames: "rest" }, hear);
+    allRead(await extractKeyFrames(videos, stages.path(names.film, "frames"), { keyFrames: "rest" }, hear));
   });
 }

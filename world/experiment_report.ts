@@ -105,17 +105,19 @@ export function labelRows(config: ExperimentConfig, outcomes: readonly SeedOutco
   const over = (share: (o: SeedOutcome) => number, n: number) => overSeeds(outcomes.map(share), n);
   const byFilter = new Map<string, string[]>();
   for (const { name, keep, threshold } of config.system)
-    if (outcomes[0].kept[name]) {
+    if (outcomes.some((o) => o.kept[name])) {
       const filter = JSON.stringify([keep, threshold]);
       byFilter.set(filter, [...(byFilter.get(filter) ?? []), name]);
     }
   return [
     { of: "dynamics model on the test pairs", valid: over((o) => o.cdm, test) },
     { of: "all annotations", valid: over((o) => o.annotations, pairs) },
-    ...[...byFilter.values()].map((names) => ({
-      of: `kept for ${names.join(", ")}`,
-      valid: over((o) => o.kept[names[0]].valid, outcomes[0].kept[names[0]].pairs),
-    })),
+    ...[...byFilter.values()].map((names) => {
+      // A seed of which a filter keeps nothing has no share.
+      const kept = outcomes.flatMap((o) => o.kept[names[0]] ?? []);
+      const shares = kept.map((k) => k.valid);
+      return { of: `kept for ${names.join(", ")}`, valid: overSeeds(shares, kept[0].pairs) };
+    }),
   ];
 }
 

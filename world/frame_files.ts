@@ -1,7 +1,7 @@
 // What the key frames of one video become on disk: <out>/frames/<name>/<frame>.png with video.json, and <out>/sheets/<name>.png.
 // A folder appears whole; video.json holds the settings and the file it was made from, so a rerun knows what it may keep.
 import { createHash } from "node:crypto";
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { WorldlineError } from "../engine/errors.ts";
 import type { Picture } from "../tokenizer/pixels.ts";
@@ -60,7 +60,20 @@ export async function settingsOf(video: string, options: keys.KeyFrameOptions): 
   const sorted = Object.entries(rest)
     .filter(([, value]) => value !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([2, resolve(video), file.size, Math.round(file.mtimeMs), measure?.name ?? "", Object.fromEntries(sorted)]);
+  // A folder's own time does not change when a picture in it is written over.
+  const times = file.isDirectory()
+    ? await Promise.all((await readdir(video)).sort().map(async (n) => [n, (await stat(join(video, n))).mtimeMs]))
+    : [];
+  const inside = times.length ? [createHash("sha256").update(JSON.stringify(times)).digest("hex")] : [];
+  return JSON.stringify([
+    2,
+    resolve(video),
+    file.size,
+    Math.round(file.mtimeMs),
+    measure?.name ?? "",
+    Object.fromEntries(sorted),
+    ...inside,
+  ]);
 }
 
 /** The result of an earlier run with the same settings, unless a contact sheet is wanted and was not drawn. */

@@ -59,6 +59,13 @@ export interface FramesWatch {
   readonly signal?: AbortSignal;
 }
 
+/** Throws where a video could not be read. */
+export function allRead({ failed }: FramesReport): void {
+  if (failed.length === 0) return;
+  const more = failed.length > 1 ? ` (and ${failed.length - 1} more)` : "";
+  throw new WorldlineError(`${failed[0].reason}${more}; make that video anew, or run the same command again`);
+}
+
 /** The same under given names, one for each video, with the pairs handed back and not written: a part of a longer list of videos. */
 export async function keyFramesOf(
   videos: readonly string[],

@@ -1,6 +1,7 @@
 // Work cut into shards: a TOML file names a stage, its inputs and options; `cut` makes a list of shards of it, each named by its content (stage,
 // options, records, the bytes of their files, the models), so that a shard whose file is there is done, whoever did it. Shards become
 // <out>/shards/<id>.jsonl, written whole or not at all, and are joined in the list's order.
+
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync } from "node:fs";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
@@ -15,6 +16,7 @@ import { folderSystem } from "./bench.ts";
 import { defaultAnnotate } from "./cdm.ts";
 import { uniqueNames } from "./frame_files.ts";
 import { clipFiles, modelFiles, onnxFilesOf } from "./metrics/onnx_pictures.ts";
+import { checkPictureIds } from "./predictions.ts";
 import { type PairRecord, readRecords, type TripletRecord, writeText } from "./records.ts";
 import { listVideos } from "./video.ts";
 
@@ -186,6 +188,7 @@ async function inputsOf(work: Work): Promise<Shard["inputs"]> {
     if (seen.has(id)) throw new WorldlineError(`${work.data}: two records are called "${id}"; give each its own id`);
     seen.add(id);
   }
+  if (work.stage === "edit" && work.pictures) checkPictureIds(records);
   return records.map((r) => ({ ...r, source: resolve(r.source), target: resolve(r.target) }));
 }
 

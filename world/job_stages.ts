@@ -102,7 +102,7 @@ async function modelStage(work: Of<"annotate"> | Of<"edit">, models: string, out
   const device = await openDevice();
   const storage = { ...loading, dtype: work.dtype, groupSize: work.group_size };
   const model = await loadModel(device, await modelFolder(work.stage === "edit" ? work.cwm : work.cdm), storage);
-  const codes = await CodeStore.open(device, model);
+  const codes = await CodeStore.open(device, model, undefined, false);
   const { temperature, seed } = work;
   if (work.stage === "annotate") {
     const batch = Math.min(work.shard, defaultAnnotate.batch);

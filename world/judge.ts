@@ -182,8 +182,13 @@ export class Judge {
 
   private read(body: string): Reply {
     try {
-      const json = JSON.parse(body) as { choices?: { message?: { content?: unknown } }[]; usage?: Record<string, number> };
-      const text = json.choices?.[0]?.message?.content;
+      const json = JSON.parse(body) as {
+        choices?: { message?: { content?: unknown; refusal?: unknown } }[];
+        usage?: Record<string, number>;
+      };
+      const message = json.choices?.[0]?.message;
+      // A message without words, such as a refusal, is an answer: it concerns this edit alone.
+      const text = message && (message.content ?? message.refusal ?? "");
       if (typeof text === "string") {
         this.used.inputTokens += json.usage?.prompt_tokens ?? 0;
         this.used.outputTokens += json.usage?.completion_tokens ?? 0;

@@ -94,10 +94,18 @@ export async function predictChain(
   return steps;
 }
 
+/** Throws where an id cannot be a picture's path below a folder, as "clip/10-20" can. */
+export function checkPictureIds(records: readonly { readonly id: string }[]): void {
+  const fits = (part: string) => /^[\p{L}\p{M}\p{N}_. -]+$/u.test(part) && !/^\.+$/.test(part);
+  for (const { id } of records)
+    if (!id.split("/").every(fits))
+      throw new WorldlineError(`the id "${id}" cannot be a file's name; use letters, digits, dots and dashes`);
+}
+
 /** Writes the best picture of each prediction as <folder>/<id>.png. */
 export async function writeBestPictures(folder: string, model: Pick<Model, "pictures">, predictions: readonly Prediction[]): Promise<void> {
+  checkPictureIds(predictions);
   for (const p of predictions) {
-    if (!/^[\w.-]+$/.test(p.id)) throw new WorldlineError(`the id "${p.id}" cannot be a file's name; use letters, digits, dots and dashes`);
     const [picture] = await model.pictures.decode([p.candidates[p.best]], p.columns);
     await writePng(join(folder, `${p.id}.png`), picture);
   }

@@ -107,13 +107,14 @@ async function changedCodes(model: Model, trajectories: readonly Trajectory[], s
 
 async function scoreAll(device: Device, model: Model, all: readonly Scored[], options: ProbeOptions): Promise<Score[]> {
   const counted = (s: Scored) => s.weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
-  const tokens = Math.max(...all.map((s) => s.ids.length));
+  const most = (of: (s: Scored) => number) => all.reduce((a, s) => Math.max(a, of(s)), 0);
+  const tokens = most((s) => s.ids.length);
   const scorer = await Scorer.make(device, model.lm, {
     prompts: options.batch,
     branches: 1,
     prefixTokens: 0,
     tokens,
-    scored: Math.max(...all.map(counted)),
+    scored: most(counted),
   });
   const out: Score[] = [];
   for (let i = 0; i < all.length; i += options.batch) {

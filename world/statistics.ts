@@ -44,7 +44,9 @@ export interface Paired {
 export function wilcoxon(a: readonly number[], b: readonly number[], exactUpTo = 50): Paired {
   if (a.length !== b.length)
     throw new WorldlineError(`wilcoxon: ${a.length} and ${b.length} values cannot be paired; give both systems the same items`);
-  const differences = a.map((v, i) => v - b[i]).filter((d) => d !== 0);
+  // Rounded to what f64 holds for sure, so that equal differences of shares (9/9 - 8/9 and 2/9 - 1/9) are ties and rounding alone is no difference.
+  const step = 1e-12 * [...a, ...b].reduce((most, v) => Math.max(most, Math.abs(v)), 0) || 1;
+  const differences = a.map((v, i) => Math.round((v - b[i]) / step)).filter((d) => d !== 0);
   const n = differences.length;
   const rank = ranks(differences.map(Math.abs));
   const positive = rank.reduce((sum, r, i) => sum + (differences[i] > 0 ? r : 0), 0);

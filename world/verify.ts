@@ -21,12 +21,13 @@ export async function verify(
   const groups = requests.map((r, i) => groupOf(model, codes, r, drawn[i], options.template ?? promptOf(model, "cdm")));
   const count = (weights: Float32Array) => weights.reduce((a, w) => a + (w !== 0 ? 1 : 0), 0);
   const all = groups.flatMap((g) => g.candidates);
+  const most = (list: readonly number[]) => list.reduce((a, v) => Math.max(a, v), 0);
   const scorer = await Scorer.make(device, model.lm, {
     prompts: options.batch,
-    branches: Math.max(...groups.map((g) => g.candidates.length)),
-    prefixTokens: Math.max(...groups.map((g) => g.prefix.length)),
-    tokens: Math.max(...all.map((c) => c.ids.length)),
-    scored: Math.max(...all.map((c) => count(c.weights))),
+    branches: most(groups.map((g) => g.candidates.length)),
+    prefixTokens: most(groups.map((g) => g.prefix.length)),
+    tokens: most(all.map((c) => c.ids.length)),
+    scored: most(all.map((c) => count(c.weights))),
   });
   const out: number[][] = [];
   for (let i = 0; i < groups.length; i += options.batch) {

@@ -1,15 +1,17 @@
 // The whole method on the embedded world, stage by stage, on files: data, key frames, CDM, annotation, filter, world models with and without
 // synthetic pairs and weights, candidates with verification, probe, and the numbers of the report. Each stage is what the command of the same
 // name does; a rerun goes on where the last one stopped.
+
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
 import { matmulCeiling } from "../../train/ceiling.ts";
 import type { TrainOptions, TrainRecord } from "../../train/loop.ts";
+import { modelKey } from "../answers.ts";
 import { annotate, defaultAnnotate } from "../cdm.ts";
 import { CodeStore, type Progress } from "../codes.ts";
 import { filterRecords } from "../filter.ts";
-import { extractKeyFrames } from "../frames.ts";
+import { allRead, extractKeyFrames } from "../frames.ts";
 import { loadModel, type Model } from "../model.ts";
 import { predict, readPredictions, writePredictions } from "../predictions.ts";
 import { type ProbeItem, probe } from "../probe.ts";
@@ -56,7 +58,7 @@ export async function runSeed(c: DemoContext, folder: string, seed: number): Pro
   const { demo } = c.preset;
   const stages = await Stages.open(
     folder,
-    { seed, demo, world: c.preset.world, base: c.base },
+    { seed, demo, world: c.preset.world, base: await modelKey(c.base) },
     { say: c.hooks.say, now: () => performance.now() },
   );
   const names = (Object.keys(variants) as VariantName[]).filter((name) => demo.ablations || name === "ft" || name === "cwm");
@@ -117,7 +119,9 @@ async function makeData(c: DemoContext, { stages, seed }: SeedRun): Promise<void
   await stages.run("frames", "picking key frames of the unlabelled clips", async () => {
     const videos = await clipFiles(stages.path("clips"));
     const show = progress("key frames");
-    await extractKeyFrames(videos, stages.path("frames"), { keyFrames: "rest" }, { onProgress: (p) => show(p.done, p.total), signal });
+    allRead(
+      await extractKeyFrames(videos, stages.path("frames"), { keyFrames: "rest" }, { onProgress: (p) => show(p.done, p.total), signal }),
+    );
   });
 }
 
