@@ -298,13 +298,26 @@ export class Device {
     writeBytes(this.raw.queue, buffer, offset, encode(data, t.dtype));
   }
 
-  /** Copies stored tensors to the host in one round trip; waits for the work before it. */
+  /** Copies stored tensors to the host; waits for the work before it. */
   async read(...tensors: Tensor[]): Promise<(Float32Array | Uint32Array)[]> {
     return this.readRanges(tensors.map((t) => ({ ...stored(t), dtype: t.dtype, size: t.size })));
   }
 
-  /** Reads ranges of buffers; see `read`. */
+  /** Reads ranges of buffers; see `read`. What is more than one buffer should hold comes in several round trips. */
   async readRanges(ranges: readonly (Storage & { dtype: DType; size: number })[]): Promise<(Float32Array | Uint32Array)[]> {
+    const most = Math.min(2 ** 28, this.raw.limits.maxBufferSize);
+    const bytes = ranges.map((r) => align(storedBytes([r.size], r.dtype), 8));
+    const out: (Float32Array | Uint32Array)[] = [];
+    for (let first = 0, end = 0; first < ranges.length; first = end) {
+      let total = bytes[end++];
+      while (end < ranges.length && total + bytes[end] <= most) total += bytes[end++];
+      out.push(...(await this.readTogether(ranges.slice(first, end))));
+    }
+    return out;
+  }
+
+  /** One round trip, through one buffer. */
+  private async readTogether(ranges: readonly (Storage & { dtype: DType; size: number })[]): Promise<(Float32Array | Uint32Array)[]> {
     this.alive();
     const lengths = ranges.map((r) => align(storedBytes([r.size], r.dtype), 4));
     const total = lengths.reduce((a, b) => a + align(b, 8), 0);

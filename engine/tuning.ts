@@ -57,11 +57,11 @@ export function hashText(text: string): string {
 
 /**
  * The class of shapes that a call belongs to: element types, small whole numbers as they are, larger ones by the nearest power of two and
- * whether they divide by four. Scales, rates and other f32 parameters do not count.
+ * whether they divide by four. Scales, rates and other f32 parameters do not count, nor do numbers of a run, such as a step.
  */
 export function shapeClass(kernel: Kernel, params: Numbers, dtypes: Readonly<Record<string, DType>>): string {
   const sizes = Object.entries(kernel.params)
-    .filter(([, type]) => type !== "f32")
+    .filter(([name, type]) => type !== "f32" && !kernel.running.includes(name))
     .map(([name]) => {
       const v = params[name];
       return v <= 4 ? `${name}=${v}` : `${name}~${2 ** Math.round(Math.log2(v))}${v % 4 ? "!" : ""}`;

@@ -83,6 +83,8 @@ export interface Kernel<R extends string = string, W extends string = string, P 
   readonly writes: readonly W[];
   /** 4-byte scalars, packed in order. */
   readonly params: Readonly<Record<P, ScalarType>>;
+  /** Parameters that change from run to run and choose nothing: no part of a class of shapes (engine/tuning.ts). */
+  readonly running: readonly string[];
   /** Element types that are not f32. */
   readonly types: Readonly<Record<string, ElementType>>;
   /** In order of preference; the last one is the plain statement and fits everywhere. */
@@ -94,18 +96,20 @@ interface KernelSpec<R extends string, W extends string, P extends string> exten
   readonly reads: readonly R[];
   readonly writes: readonly W[];
   readonly params: Readonly<Record<P, ScalarType>>;
+  readonly running?: readonly NoInfer<P>[];
   readonly types?: Readonly<Partial<Record<R | W, ElementType>>>;
   readonly variants?: readonly Variant<P>[];
 }
 
 /** Describes a kernel: the plain shader at the top level, faster ones in `variants`, tried in order before it. */
 export function kernel<R extends string, W extends string, P extends string>(spec: KernelSpec<R, W, P>): Kernel<R, W, P> {
-  const { name, reads, writes, params, types, variants = [], ...plain } = spec;
+  const { name, reads, writes, params, running = [], types, variants = [], ...plain } = spec;
   return {
     name,
     reads,
     writes,
     params,
+    running,
     types: (types ?? {}) as Record<string, ElementType>,
     variants: [...variants, { ...plain, name: "plain" }],
   };

@@ -35,11 +35,19 @@ export async function withRows(device: Device, model: Chameleon, { of, first, co
 
 /** Rows as the model reads them, whatever they are stored as. */
 export async function tableRows(device: Device, table: Table, first = 0, count = table.weight.shape[0]): Promise<Float32Array> {
+  const columns = table.weight.shape[1];
+  // As many at a time as one binding holds.
+  const most = Math.min(count, Math.max(1, Math.floor(device.bindingBytes / (4 * columns))));
   const tape = new Tape(device);
-  const y = tape.keep(embedding(table.weight, tape.input("ids", [count], "u32"), { rows: table.rows }));
+  const y = tape.keep(embedding(table.weight, tape.input("ids", [most], "u32"), { rows: table.rows }));
   const plan = await tape.plan();
-  const ids = Uint32Array.from({ length: count }, (_, i) => first + i);
-  const [values] = await plan.write("ids", ids).run().read(y);
+  const out = new Float32Array(count * columns);
+  for (let at = 0; at < count; at += most) {
+    const rows = Math.min(most, count - at);
+    const ids = Uint32Array.from({ length: most }, (_, i) => first + at + Math.min(i, rows - 1));
+    const [values] = await plan.write("ids", ids).run().read(y);
+    out.set((values as Float32Array).subarray(0, rows * columns), at * columns);
+  }
   plan.destroy();
-  return values as Float32Array;
+  return out;
 }

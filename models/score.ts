@@ -1,7 +1,7 @@
 // Scores of given continuations: summed and mean log-probability, candidates of one prompt sharing its prefilled prefix.
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { crossEntropy, type RopeTable } from "../engine/ops/index.ts";
+import type { RopeTable } from "../engine/ops/index.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -90,7 +90,7 @@ export class Scorer {
     const targets = tape.input("targets", [R * shape.scored], "u32");
     const weights = tape.input("weights", [R * shape.scored]);
     const hidden = model.forward(ids, positions, table, s.cache ? s.cache.continuing(0) : selfAttention());
-    s.ce = tape.keep(crossEntropy(model.logits(hidden, rows), targets, weights, { denominator: 1 }).ce);
+    s.ce = tape.keep(model.loss(hidden, rows, targets, weights, { denominator: 1 }).ce);
     s.plan = await tape.plan();
     return s;
   }

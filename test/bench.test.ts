@@ -201,6 +201,14 @@ test("the engine takes a tuned choice for its class of shapes only, and forgets 
   const dtypes = { x: "f32", y: "f32" } as const;
   assert.is(shapeClass(softmax, params, dtypes), "rows~1024,C~1024");
   assert.is(shapeClass(softmax, { rows: 3, C: 99 }, dtypes), "rows=3,C~128!");
+  const [cached] = await findChecks("attention_cached");
+  const { kernel, cases } = cached.check;
+  assert.ok(kernel.running.includes("base"));
+  assert.is(
+    shapeClass(kernel, { ...cases[0], base: 40 }, {}),
+    shapeClass(kernel, { ...cases[0], base: 0 }, {}),
+    "numbers of a run are no sizes",
+  );
   const found = (await findChecks("softmax")).find((f) => f.name === "softmax")!;
   const small = { ...found.check, cases: [{ rows: 3, C: 8 }], bench: [{ rows: 1024, C: 1024 }] };
   const stored = await tuneKernel(device, timer, small, quick);

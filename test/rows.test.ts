@@ -9,7 +9,7 @@ import { adamw } from "../engine/optim.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import { type Chameleon, plainPositions, readTensors, ropeFor, selfAttention, sequenceInputs } from "../models/chameleon.ts";
-import { type RowChoice, withRows } from "../models/rows.ts";
+import { type RowChoice, tableRows, withRows } from "../models/rows.ts";
 import { collate, type Example, shapeFor } from "../train/data.ts";
 import { referenceLogits, referenceLoss } from "./reference_chameleon.ts";
 import { messageOf, randomExamples, tinyConfig, tinyModel } from "./tiny_model.ts";
@@ -132,6 +132,13 @@ test("rows begin as the table's own, take memory for themselves alone, and come 
   }
   assert.is(weights.size, changed.size);
   plan.destroy();
+});
+
+test("a table larger than a binding is read in parts", async () => {
+  const { lm } = await tinyModel(narrow, tinyConfig(), 3);
+  const whole = await tableRows(device, (await tinyModel(device, tinyConfig(), 3)).lm.lm_head);
+  assert.ok(4 * whole.length > narrow.bindingBytes);
+  assert.equal(await tableRows(narrow, lm.lm_head), whole);
 });
 
 test("rows outside the table, or a table trained beside its rows, are refused", async () => {

@@ -2,8 +2,11 @@
 
 import { test } from "uvu";
 import * as assert from "uvu/assert";
+import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
+import { openNullDevice } from "../engine/null_gpu.ts";
 import { Rng } from "../engine/rng.ts";
+import { createChameleon } from "../models/chameleon.ts";
 import { Generator } from "../models/generate.ts";
 import { fixedRules } from "../models/rules.ts";
 import { type Scored, Scorer } from "../models/score.ts";
@@ -77,6 +80,18 @@ test("scores equal the log-probabilities that generation reports", async () => {
   for (const [b, s] of scores.entries()) assert.ok(Math.abs(s.sum - written[0][b].logprobs.reduce((x, y) => x + y, 0)) < 1e-4);
   generator.destroy();
   scorer.destroy();
+});
+
+test("eight pictures of a 7B are scored within any binding", async () => {
+  const size = { hidden: 4096, intermediate: 11008, layers: 1, heads: 32, kvHeads: 32, headDim: 128, vocabSize: 65536, ropeTheta: 10000 };
+  for (const [bindingBytes, branches] of [
+    [2 ** 31 - 4, 8],
+    [2 ** 27, 1],
+  ]) {
+    const large = await openNullDevice(nodeHost, { bindingBytes });
+    const model = await createChameleon(large, tinyConfig(size), null, { as: { dtype: "bf16", groupSize: 64 } });
+    await Scorer.make(large, model, { prompts: 1, branches, prefixTokens: 16, tokens: 1025, scored: 1024 });
+  }
 });
 
 test("sequences that do not fit a scorer are refused", async () => {

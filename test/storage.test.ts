@@ -332,6 +332,32 @@ test("memory is named before it is taken, and a shortage says which type would f
   );
 });
 
+test("tensors of more bytes than one buffer should hold are read in several", async () => {
+  const { raw } = device;
+  const create = raw.createBuffer.bind(raw);
+  const sizes: number[] = [];
+  raw.createBuffer = (d) => {
+    if (d.label === "readback") sizes.push(d.size);
+    return create(d);
+  };
+  try {
+    const parts = [1, 2, 3].map((i) => {
+      const t = device.tensor([23 * 2 ** 20], { name: `part ${i}` });
+      device.write(t, new Float32Array(t.size).fill(i));
+      return t;
+    });
+    const read = await device.read(...parts);
+    assert.equal(
+      read.map((values) => [values.length, values[0], values[values.length - 1]]),
+      [1, 2, 3].map((i) => [23 * 2 ** 20, i, i]),
+    );
+    assert.equal(sizes, [184 * 2 ** 20, 92 * 2 ** 20]);
+    for (const t of parts) device.release(t.storage!.buffer, "other");
+  } finally {
+    raw.createBuffer = create;
+  }
+});
+
 test("a plan that needs more memory than there is says that activations are what is large", async () => {
   const { host, gpu, adapter } = device;
   const poor = await Device.open({ host: { ...host, freeMemory: () => 2 ** 20 }, gpu, adapter: (await gpu.requestAdapter()) ?? adapter });

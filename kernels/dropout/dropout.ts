@@ -9,6 +9,7 @@ export const dropout = kernel({
   reads: ["x"],
   writes: ["y"],
   params: { n: "u32", scale: "f32", below: "u32", seed: "u32", stream: "u32", step: "u32", first: "u32", acc: "u32" },
+  running: ["below", "seed", "stream", "step", "first"],
   consts: { WG: 64 },
   grid: ({ n }, { WG }) => grid2d(Math.ceil(n / WG)),
   variants: [

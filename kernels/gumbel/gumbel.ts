@@ -8,6 +8,7 @@ export const gumbel = kernel({
   reads: [],
   writes: ["y"],
   params: { n: "u32", stream: "u32", counter: "u32", seed: "u32" },
+  running: ["stream", "counter", "seed"],
   consts: { WG: 64 },
   grid: ({ n }, { WG }) => grid2d(Math.ceil(n / WG)),
 });

@@ -25,9 +25,10 @@ override TRANS_B = 0u;
 var<workgroup> pieceA: array<array<vec4f, 17>, DEPTH>;
 var<workgroup> pieceB: array<array<vec4f, 17>, DEPTH>;
 
-// Place (along the tile, along k) of the i-th element that a workgroup copies, by whether memory runs along k.
+// Place (quad along the tile, k) of the vec4 that the i-th invocation copies, by whether memory runs along k. A vec4 has one writer, because a write to a
+// component of a vector in memory may write all of it.
 fn place(i: u32, alongK: bool) -> vec2u {
-  return select(vec2u(i % TILE, i / TILE), vec2u(i / DEPTH, i % DEPTH), alongK);
+  return select(vec2u(i % 16u, i / 16u), vec2u(i / DEPTH, i % DEPTH), alongK);
 }
 
 @compute @workgroup_size(16, 16)
@@ -36,20 +37,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: v
   let left = group.y * TILE;
   var sums: array<vec4f, 4>;
   for (var k0 = 0u; k0 < p.K; k0 += DEPTH) {
-    for (var i = index; i < TILE * DEPTH; i += 256u) {
-      let forA = place(i, TRANS_A == 0u);
-      let m = top + forA.x;
-      let kA = k0 + forA.y;
-      var x = 0.0;
-      if (m < p.M && kA < p.K) { x = f32(a[p.startA + select(m * p.strideA + kA, kA * p.strideA + m, TRANS_A == 1u)]); }
-      pieceA[forA.y][forA.x / 4u][forA.x % 4u] = x;
-      let forB = place(i, TRANS_B == 1u);
-      let n = left + forB.x;
-      let kB = k0 + forB.y;
-      var w = 0.0;
-      if (n < p.N && kB < p.K) { w = stored1(select(kB, n, TRANS_B == 1u), select(n, kB, TRANS_B == 1u), select(p.N, p.K, TRANS_B == 1u), p.group); }
-      pieceB[forB.y][forB.x / 4u][forB.x % 4u] = w;
+    let forA = place(index, TRANS_A == 0u);
+    let forB = place(index, TRANS_B == 1u);
+    let kA = k0 + forA.y;
+    let kB = k0 + forB.y;
+    var x = vec4f();
+    var w = vec4f();
+    for (var c = 0u; c < 4u; c++) {
+      let m = top + 4u * forA.x + c;
+      if (m < p.M && kA < p.K) { x[c] = f32(a[p.startA + select(m * p.strideA + kA, kA * p.strideA + m, TRANS_A == 1u)]); }
+      let n = left + 4u * forB.x + c;
+      if (n < p.N && kB < p.K) { w[c] = stored1(select(kB, n, TRANS_B == 1u), select(n, kB, TRANS_B == 1u), select(p.N, p.K, TRANS_B == 1u), p.group); }
     }
+    pieceA[forA.y][forA.x] = x;
+    pieceB[forB.y][forB.x] = w;
     workgroupBarrier();
     for (var k = 0u; k < DEPTH; k++) {
       let x = pieceA[k][id.y];

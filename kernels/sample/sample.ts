@@ -8,6 +8,7 @@ export const sample = kernel({
   reads: ["logits", "allowed", "mode", "streams"],
   writes: ["ids", "logprobs"],
   params: { rows: "u32", V: "u32", masks: "u32", counter: "u32", temperature: "f32", topK: "u32", topP: "f32", seed: "u32" },
+  running: ["counter", "topK", "seed"],
   types: { allowed: "u32", mode: "u32", streams: "u32", ids: "u32" },
   consts: (_, { software }) => ({ WG: software ? 16 : 256 }),
   grid: ({ rows }) => grid2d(rows),
