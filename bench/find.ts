@@ -79,10 +79,14 @@ function answerImports(folder: string): void {
   const here = import.meta.url.endsWith(".ts") ? "../kernels/kernel.ts" : "../kernels/kernel.js";
   const target = JSON.stringify(new URL(here, import.meta.url).href);
   const inside = JSON.stringify(`${pathToFileURL(realpathSync(folder)).href}/`);
+  // In an installed package Node itself strips types, and only of what is called TypeScript.
+  const strips = import.meta.url.endsWith(".js") && readsTypes();
   const hook = `export async function resolve(name, context, next) {
     if (name === "worldline/kernel") return { url: ${target}, shortCircuit: true, format: "module" };
     const found = await next(name, context);
-    return found.url.startsWith(${inside}) ? { ...found, format: "module" } : found;
+    if (!found.url.startsWith(${inside})) return found;
+    const typed = ${strips} && found.url.endsWith(".ts") && (found.format ?? "typescript").endsWith("typescript");
+    return { ...found, format: typed ? "module-typescript" : "module" };
   }`;
   register(`data:text/javascript,${encodeURIComponent(hook)}`);
 }

@@ -7,7 +7,7 @@ import { dtypeBytes } from "../kernels/kernel.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { type CaseData, caseData, caseName, type Prepared, prepare, typings, variantsFor, verify } from "./checks.ts";
 import { type Summary, summarize } from "./statistics.ts";
-import type { Timer } from "./timer.ts";
+import type { Launchable, Timer } from "./timer.ts";
 
 export type Cache = "warm" | "cold";
 
@@ -59,6 +59,8 @@ export interface Candidate {
 
 interface Ready extends Candidate {
   readonly copies: Prepared[];
+  /** Launches so far: each takes the next copy, those of a batch too. */
+  turn: number;
   readonly first: number;
   readonly error: number | string;
   readonly times: number[];
@@ -133,7 +135,7 @@ async function makeReady(device: Device, data: CaseData, candidate: Candidate, o
   } catch (cause) {
     error = (cause as Error).message;
   }
-  return { ...candidate, copies, first, error, times: [] };
+  return { ...candidate, copies, turn: 0, first, error, times: [] };
 }
 
 /** Lets the candidates take turns until their medians are known or time is up. The first round is not counted. */
@@ -146,8 +148,8 @@ async function race(timer: Timer, ready: readonly Ready[], options: Options): Pr
       const begin = host.now();
       const typical = r.times.length ? r.times[r.times.length - 1] : 0;
       const count = round === 0 ? 1 : Math.max(1, Math.min(8, Math.floor(2000 / Math.max(1, typical))));
-      const launches = Array.from({ length: count }, (_, k) => r.copies[(r.times.length + k) % r.copies.length].dispatch);
-      const times = await timer.time(launches);
+      const next: Launchable = (pass) => r.copies[r.turn++ % r.copies.length].dispatch(pass);
+      const times = await timer.time(Array<Launchable>(count).fill(next));
       if (round > 0) r.times.push(...times);
       spent[i] += host.now() - begin;
     }
@@ -175,7 +177,8 @@ function rowOf(r: Ready, data: CaseData, chosen: boolean, ceilings: Ceilings | u
   if (r.times.length === 0) return row;
   const summary = summarize(r.times);
   const flops = check.flops?.(c);
-  const bytes = check.bytes ? Math.round(check.bytes(c) * bytesRatio(data)) : undefined;
+  const size = (name: string) => dtypeBytes[dtypes[name] ?? "f32"];
+  const bytes = check.bytes && Math.round(check.bytes(c, size) * (check.bytes.length > 1 ? 1 : bytesRatio(data)));
   const every = Math.ceil(r.times.length / 64);
   return {
     ...row,

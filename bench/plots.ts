@@ -99,7 +99,7 @@ function short(v: number): string {
 }
 
 const label = (r: Row) =>
-  `${r.kernel}:${r.variant} ${r.types} ${r.case}: ${duration(r.median!)}, ${r.gflops ? `${digits(r.gflops)} GFLOP/s` : ""} ${r.gbs ? `${digits(r.gbs)} GB/s` : ""}`;
+  `${r.kernel}:${r.variant} ${r.types} ${r.case} ${r.cache}: ${duration(r.median!)}, ${r.gflops ? `${digits(r.gflops)} GFLOP/s` : ""} ${r.gbs ? `${digits(r.gbs)} GB/s` : ""}`;
 
 /** GFLOP/s over operations per byte, under the two ceilings. */
 export function roofline(report: Report): Chart {
@@ -124,11 +124,13 @@ export function roofline(report: Report): Chart {
   };
 }
 
+const seriesOf = (r: Row) => `${r.variant}${r.types ? ` ${r.types}` : ""}${r.cache === "warm" ? " warm" : ""}`;
+
 /** Speed over size, one series a variant: GFLOP/s where operations are counted, else GB/s. */
 export function speedOverSize(rows: readonly Row[]): Chart {
   const timed = rows.filter((r) => r.median && (r.flops || r.bytes));
   const inFlops = timed.every((r) => r.flops);
-  const names = [...new Set(timed.map((r) => `${r.variant}${r.types ? ` ${r.types}` : ""}`))];
+  const names = [...new Set(timed.map((r) => seriesOf(r)))];
   return {
     title: rows[0]?.kernel ?? "",
     x: inFlops ? "operations" : "bytes",
@@ -137,7 +139,7 @@ export function speedOverSize(rows: readonly Row[]): Chart {
       name,
       line: true,
       points: timed
-        .filter((r) => `${r.variant}${r.types ? ` ${r.types}` : ""}` === name)
+        .filter((r) => seriesOf(r) === name)
         .map((r) => ({ x: (inFlops ? r.flops : r.bytes)!, y: (inFlops ? r.gflops : r.gbs)!, label: label(r) }))
         .sort((a, b) => a.x - b.x),
     })),

@@ -61,7 +61,9 @@ export function recordingLines(r: Recording): string[] {
     `${"kernel".padEnd(64)} launches     total      mean  share    GB/s`,
     ...rows,
     ...(untimed.length
-      ? [`not timed, because their plans ran once only: ${untimed.length} kernels, ${untimed.reduce((a, k) => a + k.count, 0)} launches`]
+      ? [
+          `not timed one by one (their plans ran once only or have more than 2000 launches, or the adapter has no timestamps): ${untimed.length} kernels, ${untimed.reduce((a, k) => a + k.count, 0)} launches`,
+        ]
       : []),
     "",
     ...r.plans.map((p) => `${p.name}: ${p.runs} runs${p.mean ? ` of ${duration(p.mean)}` : ""}`),

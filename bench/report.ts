@@ -95,7 +95,7 @@ export function cells(row: Row): string[] {
         .map(([k, v]) => `${k}=${v}`)
         .join(",")}}`
     : "";
-  const name = `${row.kernel}:${row.variant}${consts}${row.types ? ` ${row.types}` : ""}${row.chosen ? " *" : ""}`;
+  const name = `${row.kernel}:${row.variant}${consts}${row.types ? ` ${row.types}` : ""}${row.cache === "warm" ? " warm" : ""}${row.chosen ? " *" : ""}`;
   if (row.median === undefined) return [name, row.case, "", "", "", "", "", "", "", "", `${row.error}`];
   const share =
     row.share === undefined

@@ -72,7 +72,7 @@ async function run(filter: string | undefined, flags: RunFlags): Promise<void> {
     for (const cache of flags.cache === "both" ? (["cold", "warm"] as const) : [options.cache]) {
       for await (const some of measureCheck(device, timer, check, ceilings, { ...options, cache }, wanted)) {
         rows.push(...some);
-        for (const row of some) print(line(cells(row)) + (flags.cache === "both" ? ` ${cache}` : ""));
+        for (const row of some) print(line(cells(row)));
       }
     }
   }

@@ -10,6 +10,7 @@ import { scaffold } from "../bench/scaffold.ts";
 import { Timer } from "../bench/timer.ts";
 import { explain, tuneKernel } from "../bench/tune.ts";
 import { watch } from "../bench/watch.ts";
+import { WorldlineError } from "../engine/errors.ts";
 import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
 import { type TunedKernel, Tuning, type TuningFile, tuningFileName } from "../engine/tuning.ts";
@@ -29,6 +30,13 @@ interface CompareFlags {
 export function compareSides(before: string, after: string, flags: CompareFlags): void {
   const args = [...(flags.filter ? [flags.filter] : []), "--seconds", `${flags.seconds}`, ...(flags.cpu ? ["--cpu"] : [])];
   const [a, b] = takeTurns(sideOf(before), sideOf(after), flags.runs, args, status);
+  for (const what of ["adapter", "timer"] as const) {
+    const kinds = [...new Set([...a, ...b].map((r) => r[what]))];
+    if (kinds.length > 1)
+      throw new WorldlineError(
+        `bench compare: the runs are of more than one ${what} (${kinds.join(", ")}); compare runs of one${what === "timer" ? ", with or without --cpu" : ""}`,
+      );
+  }
   const result = compare(a, b, flags.threshold);
   process.stdout.write(flags.json ? `${JSON.stringify(result)}\n` : `${comparisonLines(result).join("\n")}\n`);
   if (result.worse) process.exitCode = 1;

@@ -73,7 +73,8 @@ export async function diagnose(wanted: AdapterChoice): Promise<Diagnosis> {
 /** The one command that mends a missing adapter. */
 function remedyFor(wanted: AdapterChoice): string {
   if (wanted === "hardware") return "install the graphics card's Vulkan driver, or use --adapter software";
-  return import.meta.url.includes("/node_modules/") ? "npx worldline doctor --install" : "npm run doctor -- --install";
+  const more = wanted === "software" ? " --adapter software" : "";
+  return `${import.meta.url.includes("/node_modules/") ? "npx worldline doctor --install" : "npm run doctor -- --install"}${more}`;
 }
 
 /** A sentence if the machine has a graphics card that no working Vulkan driver serves, else null. */
@@ -141,8 +142,10 @@ interface DoctorOptions {
 async function doctor(options: DoctorOptions): Promise<void> {
   if (options.install) {
     const say = (line: string) => void process.stderr.write(`${line}\n`);
-    if (adapterWorks()) say("an adapter works already; nothing to install.");
-    else await installDriver(say, adapterWorks);
+    // What can be installed is a software driver, for whoever asks for one beside a card, too.
+    const works = () => adapterWorks(options.adapter === "software" ? "software" : "auto");
+    if (works()) say("an adapter works already; nothing to install.");
+    else await installDriver(say, works);
   }
   const diagnosis = await diagnose(options.adapter);
   process.stdout.write((options.json ? JSON.stringify(diagnosis, null, 2) : report(diagnosis)) + "\n");

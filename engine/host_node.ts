@@ -191,7 +191,7 @@ function firstLine(error: unknown): string {
 function remedy(wanted: AdapterChoice): string {
   if (wanted === "hardware") return "Install the graphics card's Vulkan driver, or allow a software adapter.";
   const command = import.meta.url.includes("/node_modules/") ? "npx worldline doctor --install" : "npm run doctor -- --install";
-  return `Run \`${command}\` to install a software driver.`;
+  return `Run \`${command}${wanted === "software" ? " --adapter software" : ""}\` to install a software driver.`;
 }
 
 // ---- why there is no adapter

@@ -76,7 +76,8 @@ export class Recorder {
     let plan = this.plans.get(bound);
     if (!plan) this.plans.set(bound, (plan = { name: nameOf(bound), launches: bound.length, runs: 0, timed: 0, time: 0 }));
     const stamps = device.capabilities.features.has("timestamp-query");
-    const detailed = plan.runs++ % this.every === 1 && bound.length <= MOST && stamps;
+    const past = plan.runs++ - 1; // of the second run 0
+    const detailed = past >= 0 && past % this.every === 0 && bound.length <= MOST && stamps;
     for (const b of bound) this.kernelOf(b).count++;
     this.encoded.launches += bound.length;
     this.encoded.detailed ||= detailed;

@@ -148,7 +148,8 @@ export interface Check {
   /** Element types to run besides all-f32, by binding. */
   readonly dtypes?: readonly Readonly<Record<string, DType>>[];
   readonly flops?: (c: Numbers) => number;
-  readonly bytes?: (c: Numbers) => number;
+  /** As if all were f32; or, where a launch does not touch every binding whole, with the bytes of an element of a binding. */
+  readonly bytes?: (c: Numbers, size: (binding: string) => number) => number;
 }
 
 /** The random source that checks get; engine/rng.ts provides it. */

@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { AdapterChoice } from "../engine/host.ts";
 import { openGPU } from "../engine/host_node.ts";
 import { installDriver } from "./driver.ts";
 
@@ -42,9 +43,9 @@ export async function proveAdapter(adapter: GPUAdapter): Promise<string | null> 
 }
 
 /** Null if an adapter opens and computes, else the sentence that says why not. */
-async function problem(): Promise<string | null> {
+async function problem(adapter: AdapterChoice): Promise<string | null> {
   try {
-    return await proveAdapter((await openGPU()).adapter);
+    return await proveAdapter((await openGPU({ adapter })).adapter);
   } catch (error) {
     return (error as Error).message;
   }
@@ -54,17 +55,21 @@ async function problem(): Promise<string | null> {
  * Asks for an adapter in a fresh process, because a Vulkan loader that was missing or blind at the first try stays so in this one.
  * True if one opens and computes.
  */
-export function adapterWorks(): boolean {
-  const args = [...process.execArgv, fileURLToPath(import.meta.url), "--check"];
+export function adapterWorks(wanted: AdapterChoice = "auto"): boolean {
+  const args = [...process.execArgv, fileURLToPath(import.meta.url), "--check", wanted];
   return spawnSync(process.execPath, args, { stdio: "ignore", timeout: 60_000 }).status === 0;
 }
 
 async function main(): Promise<number> {
-  const first = await problem();
+  const check = process.argv[2] === "--check";
+  const first = await problem(check ? (process.argv[3] as AdapterChoice) : "auto");
   if (!first) return 0;
-  if (process.argv.includes("--check")) return fail(first);
+  if (check) return fail(first);
   try {
-    await installDriver((line) => console.error(`worldline: ${line}`), adapterWorks);
+    await installDriver(
+      (line) => console.error(`worldline: ${line}`),
+      () => adapterWorks(),
+    );
     return 0;
   } catch (error) {
     return fail((error as Error).message);

@@ -109,12 +109,16 @@ function run(file, args, { aside = false, limit } = {}) {
   });
 }
 
-async function seeToModules(root) {
+/** Installs the modules where they are not what package-lock.json says; whether they are now. */
+export async function seeToModules(root) {
   const state = modulesState(root);
   if (state !== "current") {
     const why = state === "missing" ? "node_modules is missing" : "package-lock.json changed since node_modules was installed";
     console.error(`worldline: ${why}; running npm ci once (about 185 MB, under a minute on a fast line).`);
-    const quiet = [
+    // NODE_ENV=production or omit=dev in an .npmrc leave out what the commands run with (tsx, a compiler, test tools).
+    const flags = [
+      "--include=dev",
+      "--include=optional",
       "--loglevel=notice",
       "--no-audit",
       "--no-fund",
@@ -122,7 +126,7 @@ async function seeToModules(root) {
       "--fetch-retry-mintimeout=2000",
       "--fetch-retry-maxtimeout=5000",
     ];
-    const [file, args] = npm(["ci", "--prefix", root, ...quiet]);
+    const [file, args] = npm(["ci", "--prefix", root, ...flags]);
     const code = await run(file, args, { limit: INSTALL_LIMIT_MS, aside: true });
     if (code !== 0) {
       console.error(

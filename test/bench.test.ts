@@ -22,6 +22,7 @@ import { geometricMean, powerFit, quantile, rankTest, summarize } from "../bench
 import { Timer } from "../bench/timer.ts";
 import { explain, pick, tuneKernel } from "../bench/tune.ts";
 import { usersOf, watchOnce } from "../bench/watch.ts";
+import { compareSides } from "../cli/bench_verbs.ts";
 import { Device } from "../engine/device.ts";
 import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
@@ -344,6 +345,7 @@ test("a recorder counts every launch, times some one by one, and finds the gaps 
     [6000, 7000],
   ] as const;
   assert.equal(union(spans), { busy: 7, span: 9 });
+  const every = new Recorder(1);
   const recorder = new Recorder(2);
   const adapter = await device.gpu.requestAdapter();
   const recorded = await Device.open({ host: nodeHost, gpu: device.gpu, adapter: adapter!, recorder });
@@ -368,6 +370,58 @@ test("a recorder counts every launch, times some one by one, and finds the gaps 
   assert.match(lines, /5 runs, 10 launches/);
   plan.destroy();
   recorded.destroy();
+  const always = await Device.open({ host: nodeHost, gpu: device.gpu, adapter: (await device.gpu.requestAdapter())!, recorder: every });
+  const again = new Tape(always);
+  const twice = again.keep(add(again.input("x", [64]), again.input("x", [64])));
+  const small = await again.plan();
+  for (let i = 0; i < 5; i++) await small.run().read(twice);
+  assert.equal([every.recording().detailed.runs, every.recording().kernels[0].timed], [4, 4]);
+  always.destroy();
+});
+
+test("cold rows take another copy at every launch, those of a batch too", async () => {
+  const groups: unknown[] = [];
+  const pass = { setPipeline() {}, setBindGroup: (_: number, group: unknown) => void groups.push(group), dispatchWorkgroups() {} };
+  const fake = {
+    device,
+    kind: "batches",
+    time: async (launches: ((p: unknown) => void)[]) => {
+      for (const launch of launches) for (let i = 0; i < 5; i++) launch(pass);
+      return launches.map(() => 1);
+    },
+  } as unknown as Timer;
+  const [fill] = await findChecks("fill");
+  const cold = { ...quick, cacheBytes: 3 * 4096 * 4 };
+  for await (const _ of measureCheck(device, fake, { ...fill.check, bench: [{ n: 4096 }] }, undefined, cold, { variant: "plain" }));
+  assert.ok(groups.length > 20 && new Set(groups).size >= 4, `${groups.length} launches of ${new Set(groups).size} copies`);
+  assert.ok(groups.every((g, i) => i === 0 || g !== groups[i - 1]));
+});
+
+test("bytes of a launch that touches a part of a binding follow the types of what it touches", async () => {
+  const [, write] = (await findChecks("attention_cached")).map((f) => f.check);
+  const { R, T, C } = write.bench![0];
+  for await (const rows of measureCheck(device, timer, { ...write, bench: write.bench!.slice(0, 1) }, undefined, quick))
+    for (const r of rows)
+      if (/cache=(f16|f32)$|^$/.test(r.types))
+        assert.is(r.bytes, R * T * C * (r.types.includes("cache=f16") ? 2 : 4) + R * T * C * (r.types.includes("x=f16") ? 2 : 4), r.types);
+});
+
+test("reports of two timers or adapters are not compared", () => {
+  const paths = ["a", "b"].map((name, i) => {
+    const path = join(folder, `${name}.json`);
+    writeFileSync(path, JSON.stringify({ ...report([row("a:plain", [10])]), timer: i ? "processor" : "timestamps" }));
+    return path;
+  });
+  const flags = { runs: 1, threshold: 0.05, seconds: 1 };
+  assert.throws(
+    () => compareSides(paths[0], paths[1], flags),
+    /more than one timer \(timestamps, processor\); compare runs of one, with or without --cpu/,
+  );
+});
+
+test("rows of one case with cold and with warm caches are told apart", () => {
+  const [cold, warm] = (["cold", "warm"] as const).map((cache) => row("a:plain", [1], { cache, gbs: 1, flops: 1 }));
+  assert.is.not(cells(cold)[0], cells(warm)[0]);
 });
 
 test("batches, timestamps and processor time agree that more work takes longer", async () => {

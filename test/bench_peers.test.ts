@@ -1,6 +1,8 @@
 // The comparison with other engines: worldline's own results at the compared cases against f64, what counts as best, and that nothing of the
 // peers is needed to load the code. The peers themselves are not installed here.
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
@@ -8,7 +10,7 @@ import { configOf, type Growth, growthTable, type ModelSize, measureModel, memor
 import { dataOf, errorOf, expected, type PeerCase, peerCases } from "../bench/peers/cases.ts";
 import { hostRows } from "../bench/peers/host.ts";
 import { encodeModel } from "../bench/peers/onnx.ts";
-import { bestRatio, type PeerResult, peerLines, runPeers } from "../bench/peers/peers.ts";
+import { bestRatio, installPeers, type PeerResult, peerLines, runPeers } from "../bench/peers/peers.ts";
 import { open } from "../bench/peers/worldline.ts";
 import { openDevice } from "../engine/node.ts";
 
@@ -212,13 +214,23 @@ test("a host neighbour whose result differs is told and not timed", async () => 
 
 /** States, as /proc has them, of the engines' processes that this one has started. */
 function engineStates(): string[] {
+  return children().map((pid) => states.get(pid)!);
+}
+
+const states = new Map<string, string>();
+
+/** Numbers of those processes. */
+function children(): string[] {
   const out: string[] = [];
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       const [state, parent] = readFileSync(`/proc/${pid}/stat`, "utf8")
         .replace(/^.*\) /, "")
         .split(" ");
-      if (Number(parent) === process.pid && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("child.ts")) out.push(state);
+      if (Number(parent) === process.pid && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("child.ts")) {
+        states.set(pid, state);
+        out.push(pid);
+      }
     } catch {
       // It has ended meanwhile.
     }
@@ -245,6 +257,40 @@ if (process.platform === "linux") {
     await statesAre([]);
   });
 }
+
+if (process.platform === "linux")
+  test("an engine that dies between its turns is a line of the table", async () => {
+    const run = runPeers("", { engines: ["worldline"], filter: "matmul", samples: 1, seconds: 1 }, () => {});
+    try {
+      await run.next();
+      for (const pid of children()) process.kill(Number(pid), "SIGKILL");
+      await statesAre([]);
+      const { value } = await run.next();
+      assert.is(value![1][0].failed, "its process ended (SIGKILL)");
+    } finally {
+      await run.return(undefined);
+    }
+  });
+
+test("an install of peers that fails is tried again", async () => {
+  const at = mkdtempSync(join(tmpdir(), "worldline-peers-"));
+  const folder = join(at, "peers");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "package.json"), "{}");
+  writeFileSync(join(folder, "installed"), "");
+  writeFileSync(join(at, "npm"), "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+  const { PATH } = process.env;
+  process.env.PATH = `${at}:${PATH}`;
+  try {
+    for (let i = 0; i < 2; i++) {
+      const said = await installPeers(() => undefined, folder, { dependencies: { a: "1" } }).catch((e: Error) => e.message);
+      assert.match(said, /could not be installed .* \(npm ended with code 1\)/);
+    }
+  } finally {
+    process.env.PATH = PATH;
+    rmSync(at, { recursive: true });
+  }
+});
 
 test("no peer is a dependency of the package", () => {
   const { dependencies, devDependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));

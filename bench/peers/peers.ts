@@ -2,7 +2,7 @@
 // packages are installed on demand into a folder of their own in the user's cache; they are no dependency of worldline. An engine that
 // fails is a line in the table, not the end of the run.
 import { type ChildProcess, fork, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { WorldlineError } from "../../engine/errors.ts";
@@ -44,6 +44,8 @@ export async function installPeers(
   const done = join(folder, "installed");
   if (existsSync(done) && existsSync(path) && readFileSync(path, "utf8") === text) return folder;
   mkdirSync(folder, { recursive: true });
+  // An install that fails must not leave the mark of an earlier one beside the new list.
+  rmSync(done, { force: true });
   writeFileSync(path, text);
   told(`installing the peers into ${folder} once (${size} on disk)`);
   const code = await new Promise<number>((end, failed) => {
@@ -111,10 +113,7 @@ function ask(p: Player, word: Word | undefined, limit: number): Promise<Answer> 
       p.child.off("exit", died);
       done(a);
     };
-    const died = (code: number | null, signal: string | null) => {
-      p.dead = `its process ended (${signal ?? `exit code ${code}`})`;
-      end({ failed: p.dead });
-    };
+    const died = () => end({ failed: p.dead! });
     const timer = setTimeout(() => {
       p.dead = `no answer in ${limit / 1000} s`;
       p.child.kill("SIGKILL");
@@ -149,6 +148,8 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
     process.exit(128 + number);
   };
   for (const signal of fatal) process.once(signal, interrupted);
+  // process.exit elsewhere (standard output closed) and errors that nobody catches.
+  process.once("exit", end);
   try {
     for (const name of o.engines) {
       told(`starting ${name}`);
@@ -158,6 +159,9 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
       });
       const p: Player = { name, child, version: "" };
       players.push(p);
+      // One may die between its turns, too, as when memory runs out.
+      child.on("exit", (code, signal) => void (p.dead ??= `its process ended (${signal ?? `exit code ${code}`})`));
+      child.on("error", (cause) => void (p.dead ??= cause.message));
       const opened = await ask(p, undefined, 120_000);
       if ("opened" in opened) Object.assign(p, { version: opened.opened, note: opened.note });
       else p.dead = "failed" in opened ? opened.failed : "it did not start";
@@ -165,6 +169,7 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
     for (const c of cases) yield [c, await runCase(players, c, o, told)];
   } finally {
     end();
+    process.off("exit", end);
     for (const signal of fatal) process.off(signal, interrupted);
   }
 }

@@ -92,6 +92,6 @@ export default [
     },
     tolerance: { f32: 0, f16: 1e-3 },
     dtypes: [{ cache: "f16" }, { x: "f16", cache: "f16" }],
-    bytes: ({ R, T, C }) => 8 * R * T * C,
+    bytes: ({ R, T, C }, size) => R * T * C * (size("x") + size("cache")),
   }),
 ];

@@ -48,7 +48,7 @@ export default [
     tolerance: { f32: 0, f16: 5e-4 },
     quantized: { table: { scales: "scales", columns: ({ C }) => C } },
     dtypes: [{ table: "f16" }, { table: "f16", y: "f16" }, { table: "bf16" }, { table: "int8" }, { table: "int4" }],
-    bytes: ({ rows, C }) => 8 * rows * C,
+    bytes: ({ rows, C }, size) => rows * C * (size("table") + size("y")),
   }),
   check({
     kernel: scatter,
