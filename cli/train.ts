@@ -98,7 +98,7 @@ async function run(role: string | undefined, flags: Readonly<Record<string, unkn
     await writeText(page, trainHtml(words, result.log, result.evaluations, originOf(device, c.seed)));
   }
   say(
-    `${c.output_dir}: ${last?.step ?? 0} steps on ${result.examples} examples, loss ${last?.loss.toFixed(4)}, ${
+    `${c.output_dir}: ${last?.step ?? 0} steps on ${result.examples} examples, loss ${lossOf(last)}, ${
       result.seconds
         ? `${duration(result.seconds)}, ${result.tokensPerSecond.toFixed(0)} tokens/s, waited ${(100 * result.waitingShare).toFixed(1)}% for batches, JavaScript busy ${(100 * result.hostShare).toFixed(1)}%`
         : "finished before"
@@ -113,10 +113,13 @@ interface Grid {
 
 const roleNames = { cdm: "a dynamics model (cdm)", cft: "a world model (cft)", cwm: "a world model with recognition weights (cwm)" };
 
+/** A loss of skipped steps alone is no number, and null once it was written. */
+const lossOf = (r?: TrainRecord) => (r?.loss ?? Number.NaN).toFixed(4);
+
 function leadOf(c: TrainConfig, { log, evaluations, examples, steps }: RoleResult): string {
   const [last, held] = [log[log.length - 1], evaluations[evaluations.length - 1]];
   const words = [`${c.model_name_or_path} after ${last?.step ?? steps} steps on ${examples} examples an epoch`];
-  if (last) words.push(`loss ${last.loss.toFixed(4)}`);
+  if (last) words.push(`loss ${lossOf(last)}`);
   if (held) words.push(`held out ${held.eval_loss.toFixed(4)} with ${(100 * held.eval_accuracy).toFixed(1)}% of the tokens right`);
   return `${words.join(", ")}.`;
 }

@@ -31,26 +31,24 @@ export class Generator {
   private readonly seen: Tensor;
   private readonly history: Tensor;
   private readonly packed: { masks: Uint32Array; words: Uint32Array };
-  private table!: RopeTable;
-  private prefill!: Prefill;
-  private decode!: Plan;
+  // Made one after another: some are not there where `make` could not go on.
+  private table: RopeTable | undefined;
+  private prefill: Prefill | undefined;
+  private decode: Plan | undefined;
 
-  private constructor(device: Device, model: Chameleon, shape: GeneratorShape) {
+  private constructor(device: Device, model: Chameleon, shape: GeneratorShape, cache: KVCache) {
     this.device = device;
+    this.cache = cache;
     this.model = model;
     this.shape = shape;
     this.R = shape.prompts * shape.branches;
     this.copies = shape.guided ? 3 : 1;
-    const prompts = shape.prompts * this.copies;
-    const { prefix } = prefillParts(shape.promptTokens - 1, shape.chunk ?? 512);
-    const { branches, newTokens, cache: dtype } = shape;
-    this.cache = new KVCache(device, model.config, { prompts, branches, prefix, capacity: newTokens, dtype });
     const make = (name: string, size: number) => device.tensor([size], { name, dtype: "u32", kind: "cache" });
     // Sections are bound on their own, which asks for multiples of 256 bytes.
     this.stride = Math.ceil((this.R * this.copies) / 64) * 64;
     this.rows = make("rows", rowSections.length * this.stride);
     this.seen = make("seen ids", shape.penalised ? this.R * this.seenWords : 1);
-    this.history = make("history", 2 * this.R * newTokens);
+    this.history = make("history", 2 * this.R * shape.newTokens);
     this.packed = packRules(shape.rules, model.config.vocabSize, model.config.padId);
   }
 
@@ -59,12 +57,19 @@ export class Generator {
       throw new WorldlineError("generate: a prompt needs at least 2 tokens; put the begin-of-sequence id in front");
     if (shape.guided && !shape.rules.space)
       throw new WorldlineError("generate: guidance needs rules that know a vocabulary; make them with rulesFor");
-    const g = new Generator(device, model, shape);
-    const table = ropeFor(device, model.config, shape.promptTokens + shape.newTokens, shape.promptTokens);
-    g.table = table;
-    g.prefill = await Prefill.make(device, model, table, g.cache, shape.promptTokens - 1, shape.chunk ?? 512);
-    g.decode = await g.recordDecode(table);
-    return g;
+    const { prefix } = prefillParts(shape.promptTokens - 1, shape.chunk ?? 512);
+    const { branches, newTokens: capacity, cache: dtype } = shape;
+    const prompts = shape.prompts * (shape.guided ? 3 : 1);
+    const g = new Generator(device, model, shape, await KVCache.make(device, model.config, { prompts, branches, prefix, capacity, dtype }));
+    try {
+      g.table = ropeFor(device, model.config, shape.promptTokens + shape.newTokens, shape.promptTokens);
+      g.prefill = await Prefill.make(device, model, g.table, g.cache, shape.promptTokens - 1, shape.chunk ?? 512);
+      g.decode = await g.recordDecode(g.table);
+      return g;
+    } catch (error) {
+      g.destroy();
+      throw error;
+    }
   }
 
   private get seenWords(): number {
@@ -161,7 +166,7 @@ export class Generator {
       while (sent < newTokens && flight.length < 2) {
         const n = Math.min(count, newTokens - sent);
         const first = sent;
-        this.decode.runMany(n, (i) => void this.decode.set("step", first + i));
+        this.decode!.runMany(n, (i) => void this.decode!.set("step", first + i));
         const steps = this.read(first, n);
         steps.catch(() => {});
         flight.push(steps);
@@ -185,7 +190,7 @@ export class Generator {
     checkRun(prompts, options, shape, this.model.config.vocabSize);
     const padded = Array.from({ length: shape.prompts }, (_, i) => prompts[Math.min(i, prompts.length - 1)]);
     const all = shape.guided ? [0, 1, 2].flatMap((copy) => padded.map((p) => this.reduced(p, copy))) : padded;
-    this.prefill.run(
+    this.prefill!.run(
       device,
       all.map((p) => p.subarray(0, p.length - 1)),
     );
@@ -211,13 +216,12 @@ export class Generator {
       for (let i = 0; i < seen.length; i++) if (seen[i]) bits[i >> 5] |= 1 << (i & 31);
       device.write(this.seen, bits);
     }
-    this.decode.write("allowed", this.packed.masks).write("rules", this.packed.words);
-    this.decode.write("streams", streams ?? Uint32Array.from({ length: R }, (_, r) => r));
+    this.decode!.write("allowed", this.packed.masks).write("rules", this.packed.words);
+    this.decode!.write("streams", streams ?? Uint32Array.from({ length: R }, (_, r) => r));
     const { temperature, topK = 0, topP = 1, seed, repetitionPenalty = 1, guidance } = options;
-    this.decode.set("temperature", temperature).set("topK", topK).set("topP", topP).set("seed", seed);
+    this.decode!.set("temperature", temperature).set("topK", topK).set("topP", topP).set("seed", seed);
     if (!shape.guided && !shape.penalised) return;
-    this.decode
-      .set("image", guidance?.image ?? 1)
+    this.decode!.set("image", guidance?.image ?? 1)
       .set("full", guidance?.full ?? 1)
       .set("penalty", repetitionPenalty);
   }
@@ -246,10 +250,10 @@ export class Generator {
   }
 
   destroy(): void {
-    this.prefill.destroy();
-    this.decode.destroy();
+    this.prefill?.destroy();
+    this.decode?.destroy();
     this.cache.destroy();
     for (const t of [this.rows, this.seen, this.history]) this.device.release(t.storage!.buffer, "cache");
-    for (const t of [this.table.cos, this.table.sin]) this.device.release(t.storage!.buffer, "other");
+    for (const t of this.table ? [this.table.cos, this.table.sin] : []) this.device.release(t.storage!.buffer, "other");
   }
 }

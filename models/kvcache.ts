@@ -32,7 +32,18 @@ export class KVCache {
   private readonly suffix: Pair[];
   private readonly device: Device;
 
-  constructor(device: Device, config: ChameleonConfig, shape: CacheShape) {
+  /** Bytes of keys and values. */
+  static bytesOf(c: ChameleonConfig, { prompts, branches, prefix, capacity, dtype = "f32" }: CacheShape): number {
+    return 2 * c.layers * c.kvHeads * c.headDim * (dtype === "f16" ? 2 : 4) * prompts * (prefix + branches * capacity);
+  }
+
+  /** A cache, or a sentence where there is no memory for it. */
+  static make(device: Device, config: ChameleonConfig, shape: CacheShape): Promise<KVCache> {
+    const remedy = () => `use fewer prompts, branches or tokens${shape.dtype === "f16" ? "" : ", or a cache in f16"}`;
+    return device.guarded("keys and values", KVCache.bytesOf(config, shape), remedy, () => new KVCache(device, config, shape));
+  }
+
+  private constructor(device: Device, config: ChameleonConfig, shape: CacheShape) {
     const { prompts, branches, prefix, capacity, dtype = "f32" } = shape;
     if (dtype === "f16" && !device.capabilities.features.has("shader-f16"))
       throw new WorldlineError("a cache in f16 was asked for but this adapter has no shader-f16; take f32");

@@ -65,20 +65,20 @@ export class Scorer {
   private plan!: Plan;
   private ce!: Tensor;
 
-  private constructor(device: Device, model: Chameleon, shape: ScorerShape) {
+  private constructor(device: Device, model: Chameleon, shape: ScorerShape, cache: KVCache | undefined) {
     this.device = device;
     this.model = model;
     this.shape = shape;
-    const { prompts, branches, prefixTokens, tokens } = shape;
-    if (!prefixTokens) return;
-    const { prefix } = prefillParts(prefixTokens - 1, shape.chunk ?? 512);
-    this.cache = new KVCache(device, model.config, { prompts, branches, prefix, capacity: tokens + 1, dtype: shape.cache });
+    this.cache = cache;
   }
 
   static async make(device: Device, model: Chameleon, shape: ScorerShape): Promise<Scorer> {
     if (shape.prefixTokens === 1)
       throw new WorldlineError("score: a shared prefix needs at least 2 tokens; give 0 to score whole sequences");
-    const s = new Scorer(device, model, shape);
+    const { prompts, branches, prefixTokens, tokens, cache: dtype } = shape;
+    const { prefix } = prefillParts(prefixTokens - 1, shape.chunk ?? 512);
+    const sizes = { prompts, branches, prefix, capacity: tokens + 1, dtype };
+    const s = new Scorer(device, model, shape, prefixTokens ? await KVCache.make(device, model.config, sizes) : undefined);
     const table = ropeFor(device, model.config, shape.prefixTokens + shape.tokens + 1);
     s.table = table;
     const R = shape.prompts * shape.branches;

@@ -58,6 +58,7 @@ async function threeFolders(): Promise<{ base: string; first: string; second: st
 }
 
 const folders = await threeFolders();
+writeFileSync(join(folders.second, "prompt.json"), "{}\n");
 
 test("the published adapter's folder loads with its base and gives the published logits", async () => {
   const { lm } = await loadLanguageModel(device, goldenPath("tiny-mha/lora"));
@@ -89,6 +90,8 @@ test("two adapters over one base hold the base and the picture tokenizer once", 
   const again = await loadModel(device, folders.base, { beside: second });
   assert.is((device.memory().weights ?? 0) - none, one, "weights on the device");
   assert.ok(first.lm.model.layers[1].mlp.up_proj.weight === second.lm.model.layers[1].mlp.up_proj.weight);
+  assert.equal([again.folder, again.files["prompt.json"]], [folders.base, undefined], "the base has its own small files");
+  assert.ok(second.files["prompt.json"] !== undefined);
   assert.ok(first.vqgan === second.vqgan && first.folder === folders.first && second.folder === folders.second);
   const [of0, of1, of2, of3] = [await logits(alone.lm), await logits(first.lm), await logits(second.lm), await logits(again.lm)];
   assert.equal(of3, of0, "the base beside an adapter answers as the base");

@@ -11,7 +11,7 @@ import { Rng } from "../engine/rng.ts";
 import { loadModel } from "../world/model.ts";
 import { type BaseSettings, type Document, defaultBase, documents } from "../world/tabletop/base.ts";
 import { countCaption, defaultWorld, kindsOf, makeWorld, type Picture, parse, spatialFacts, triplet } from "../world/tabletop/index.ts";
-import { makeBase } from "../world/tabletop/make_base.ts";
+import { makeBase, vqReader } from "../world/tabletop/make_base.ts";
 import { presets, shippedBase } from "../world/tabletop/presets.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "worldline-base-"));
@@ -81,6 +81,17 @@ test("training state of other settings is refused", async () => {
     said = e.message;
   });
   assert.match(said, /belongs to a run with other data or options/);
+});
+
+test("a picture tokenizer with another number of codes is refused where it is not trained further", async () => {
+  const vq = await vqReader(join(folder, "whole"));
+  assert.is(vq.codes, 8);
+  const other = { ...settings, vq: { ...settings.vq, codes: 16 } };
+  const hooks = { say: () => undefined, progress: () => () => undefined };
+  const end = await makeBase(device, { world, settings: other, seed: 5, out: join(folder, "more codes"), vq, ...hooks }).catch(
+    (e: Error) => e.message,
+  );
+  assert.is(end, "--vq has 8 codes, this base has 16; add --vq-further, which makes a new codebook");
 });
 
 /** Whether a caption is true of a picture, as the oracle reads it. */

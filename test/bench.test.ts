@@ -372,7 +372,7 @@ test("a recorder counts every launch, times some one by one, and finds the gaps 
   recorded.destroy();
   const always = await Device.open({ host: nodeHost, gpu: device.gpu, adapter: (await device.gpu.requestAdapter())!, recorder: every });
   const again = new Tape(always);
-  const twice = again.keep(add(again.input("x", [64]), again.input("x", [64])));
+  const twice = again.keep(add(again.input("x", [64]), again.input("y", [64])));
   const small = await again.plan();
   for (let i = 0; i < 5; i++) await small.run().read(twice);
   assert.equal([every.recording().detailed.runs, every.recording().kernels[0].timed], [4, 4]);

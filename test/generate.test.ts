@@ -201,6 +201,25 @@ test("prompts that do not fit are refused", async () => {
   assert.is(await messageOf(short), "generate: a prompt needs at least 2 tokens; put the begin-of-sequence id in front");
 });
 
+test("without the memory for keys and values a generator is refused in a sentence, and nothing is left of it", async () => {
+  const { host } = device;
+  if (!device.capabilities.software) return;
+  const shape = { prompts: 2, branches: 2, promptTokens: 9, newTokens, rules };
+  const before = device.memory().cache;
+  const memory = host.freeMemory;
+  for (const [enough, what] of [
+    [0, "keys and values"],
+    [1, "activations"],
+  ] as const) {
+    let asked = 0;
+    Object.assign(host, { freeMemory: () => (asked++ < enough ? 2 ** 40 : 100) });
+    const said = await messageOf(() => Generator.make(device, lm, shape));
+    Object.assign(host, { freeMemory: memory });
+    assert.match(said, new RegExp(`^${what}: .* are needed, .* are free; use `));
+    assert.equal([device.memory().cache, device.lost], [before, undefined]);
+  }
+});
+
 test("an empty list of prompts is refused", async () => {
   const g = await Generator.make(device, lm, { prompts: 2, branches: 1, promptTokens: 5, newTokens: 2, rules });
   assert.match(await messageOf(() => g.run([], greedy)), /^generate: 0 prompts were given but the generator was made for 1 to 2/);

@@ -225,13 +225,13 @@ test("bootstrap asks for the adapter again when a driver comes, goes or is hidde
 
 test("bootstrap installs what the commands run with, also where NODE_ENV or an .npmrc leaves it out", () =>
   inFolder((root) => {
-    writeFileSync(join(root, "npm.mjs"), "console.log(process.argv.slice(2).join(' '));");
+    writeFileSync(join(root, "npm.cjs"), "console.log(process.argv.slice(2).join(' '));");
     writeFileSync(join(root, "package-lock.json"), lock({}));
     const module = new URL("../setup/bootstrap.mjs", import.meta.url).href;
     const program = `import { seeToModules } from ${JSON.stringify(module)}; await seeToModules(${JSON.stringify(root)});`;
     const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
       encoding: "utf8",
-      env: { ...process.env, NODE_ENV: "production", npm_execpath: join(root, "npm.mjs") },
+      env: { ...process.env, NODE_ENV: "production", npm_execpath: join(root, "npm.cjs") },
     });
     assert.match(stdout + stderr, /--include=dev --include=optional/);
   }));

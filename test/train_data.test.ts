@@ -83,6 +83,15 @@ test("two runs that share a code cache keep each other's records", () => {
   holds(a, [0, 1, 2, 4]);
   holds(b, [0, 3]);
   holds(CodeFile.open(path, name), [0, 1, 2, 3, 4]);
+  // Two that begin a new file together.
+  const fresh = join(scratchFolder(), "codes.bin");
+  const [c, d] = [CodeFile.open(fresh, name), CodeFile.open(fresh, name)];
+  c.add(all.slice(0, 2));
+  d.add(all.slice(2, 4));
+  c.add(all.slice(4));
+  holds(c, [0, 1, 4]);
+  holds(d, [0, 1, 2, 3]);
+  holds(CodeFile.open(fresh, name), [0, 1, 2, 3, 4]);
   // What another run is writing at this moment stays out until it is whole, and what stays torn is cut off.
   const size = statSync(path).size;
   truncateSync(path, size - 8);

@@ -185,6 +185,23 @@ test("torn checkpoints of later steps neither count as newest nor make a run los
   sameBits(await stateOf(again), wholeState);
 });
 
+test("the best checkpoint is named where it is there, and stays", async () => {
+  const evaluated = async (saveEvery: number) => {
+    const folder = scratchFolder();
+    const lm = await fresh();
+    let calls = 0;
+    // The best at step 2.
+    const evaluate = async () => ({ eval_loss: [1, 3, 2, 4, 5][calls++] });
+    const o = { ...ten, saveEvery, evalEvery: 2 };
+    await train(device, lm, source, o, { store: storeOf(lm, folder), evaluate });
+    const last = readdirSync(folder).sort().at(-1)!;
+    const state = JSON.parse(readFileSync(join(folder, last, "trainer_state.json"), "utf8")) as { best_model_checkpoint: string | null };
+    return [readdirSync(folder).sort(), state.best_model_checkpoint];
+  };
+  assert.equal(await evaluated(2), [["checkpoint-2", "checkpoint-8"], "checkpoint-2"]);
+  assert.equal(await evaluated(3), [["checkpoint-9"], null]);
+});
+
 test("a checkpoint of another run is refused even where its tensors have other sizes", async () => {
   const { lm } = await tinyModel(device, tinyConfig({ intermediate: 48 }), 1);
   assert.match(await messageOf(() => storeOf(lm, goodFolder, "wider").load()), /name was "run" and is now "wider"/);

@@ -78,7 +78,9 @@ export function checkpointStore<R = LogEntry, Extra = unknown>(
       return undefined;
     },
     async save(state) {
-      const text = JSON.stringify(stateFile(state, run, o), null, 1);
+      const names = [...(await checkpoints(folder)), `checkpoint-${state.step}`];
+      const file = stateFile(state, run, o, names);
+      const text = JSON.stringify(file, null, 1);
       await writeFolderAtomic(join(folder, `checkpoint-${state.step}`), true, async (temporary) => {
         for (const [name, tensors] of Object.entries(files())) await saveTensors(device, join(temporary, name), tensors);
         for (const [name, text] of Object.entries(o.files ?? {})) await writeText(join(temporary, name), text);
@@ -86,7 +88,7 @@ export function checkpointStore<R = LogEntry, Extra = unknown>(
       });
       // Later ones were passed over when this run began: they do not count as newer.
       const own = (await checkpoints(folder)).filter((name) => stepOf(name) <= state.step);
-      const old = own.slice(0, -(o.keep ?? 1));
+      const old = own.slice(0, -(o.keep ?? 1)).filter((name) => name !== file.best_model_checkpoint);
       for (const name of old) await rm(join(folder, name), { recursive: true, force: true });
     },
   };
@@ -94,8 +96,13 @@ export function checkpointStore<R = LogEntry, Extra = unknown>(
 
 const writeText = (path: string, text: string) => writeFileAtomic(path, [new TextEncoder().encode(text)]);
 
-/** What trainer_state.json holds. */
-export function stateFile<R, Extra>(s: RunState<R, Extra>, run: StoreOptions["run"], o: StoreOptions): State<R, Extra> {
+/** What trainer_state.json holds; `names` are the checkpoints that are there, of which the best may be one. */
+export function stateFile<R, Extra>(
+  s: RunState<R, Extra>,
+  run: StoreOptions["run"],
+  o: StoreOptions,
+  names: readonly string[],
+): State<R, Extra> {
   const isEvaluation = (r: unknown): r is EvalRecord => Number.isFinite((r as EvalRecord).eval_loss);
   const evaluations = (s.log as readonly unknown[]).filter(isEvaluation);
   const best = evaluations.reduce<EvalRecord | undefined>((a, r) => (a && a.eval_loss <= r.eval_loss ? a : r), undefined);
@@ -104,7 +111,7 @@ export function stateFile<R, Extra>(s: RunState<R, Extra>, run: StoreOptions["ru
   const seen = Math.round(epoch * count);
   return {
     best_metric: best?.eval_loss ?? null,
-    best_model_checkpoint: best ? `checkpoint-${best.step}` : null,
+    best_model_checkpoint: names.find((name) => name === `checkpoint-${best?.step}`) ?? null,
     epoch,
     global_step: s.step,
     max_steps: o.maxSteps ?? s.step,

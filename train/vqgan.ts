@@ -10,7 +10,7 @@ import { crossEntropy, weightedSum } from "../engine/ops/loss.ts";
 import { matmul } from "../engine/ops/matmul.ts";
 import { rmsnorm } from "../engine/ops/norm.ts";
 import { mse, quantize } from "../engine/ops/quantize.ts";
-import { adamw } from "../engine/optim.ts";
+import { adamw, forgetTraining } from "../engine/optim.ts";
 import type { Plan } from "../engine/plan.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
@@ -80,6 +80,7 @@ export async function trainVqgan(
   { onLog, signal, store }: VqganHooks = {},
 ): Promise<VqganRecord[] | undefined> {
   setTrainable(vqgan, true);
+  forgetTraining(device, parameters(vqgan));
   const resumed = await store?.load();
   const log = [...(resumed?.log ?? [])];
   const used = new Set<number>(resumed?.extra ?? []);

@@ -57,10 +57,28 @@ export class CodeFile {
   /** Makes the file, or starts it anew. */
   private start(): void {
     mkdirSync(dirname(this.path), { recursive: true });
-    if (this.fd < 0) this.fd = openSync(this.path, "a+");
+    const made = this.fd < 0 && this.create();
+    // Another run may have begun the file since it was opened: what it wrote is taken up.
+    for (let looks = 0; !made && looks < 5; looks++) {
+      if (looks > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      if (this.scan()) return;
+      if (fstatSync(this.fd).size >= headBytes) break;
+    }
     ftruncateSync(this.fd, 0);
     writeSync(this.fd, Buffer.from(magic + this.name, "latin1"));
     this.started = true;
+  }
+
+  /** Opens the file for writing; whether it was made now. */
+  private create(): boolean {
+    try {
+      this.fd = openSync(this.path, "ax+");
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      this.fd = openSync(this.path, "a+");
+      return false;
+    }
   }
 
   /** Finds the records; false where the file is another kind's. */

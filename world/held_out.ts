@@ -67,6 +67,9 @@ export async function heldOut(
       if (!(error instanceof WorldlineError)) throw error;
       drawing = false;
       o.onNotice?.(`no picture grids: ${error.message}`);
+    } finally {
+      // Training needs the memory.
+      await model.pictures.release();
     }
     return result;
   };

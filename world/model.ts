@@ -95,8 +95,10 @@ async function languageModel(device: Device, checkpoint: Checkpoint, config: Cha
 /** What is left of the base of a model on the device for another one to take up; undefined where that one needs other weights. */
 async function sharedBase(folder: string, { beside, dtype, groupSize }: LoadOptions): Promise<Model | undefined> {
   if (!beside?.base || beside.base.dtype !== dtype || beside.base.groupSize !== groupSize) return undefined;
-  if (beside.base.folder !== (await realpath(folder).catch(() => folder))) return undefined;
-  return { ...beside, lm: withoutAdapter(beside.lm) };
+  const own = beside.base.folder;
+  if (own !== (await realpath(folder).catch(() => folder))) return undefined;
+  // The small files of an adapter over it, its prompt among them, are not the base's.
+  return { ...beside, folder, files: await readSideFiles(own), lm: withoutAdapter(beside.lm) };
 }
 
 /** A model whose folder holds a PEFT adapter: its base with the adapter beside it. */

@@ -11,7 +11,7 @@ import { Rng } from "../engine/rng.ts";
 import { type Adapter, adapterData, createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
 import { type RowChoice, withRows } from "../models/rows.ts";
 import { plainTemplate, type Template } from "../tokenizer/templates.ts";
-import { checkpointStore, clearCheckpoints, finishedState, type StoreOptions, stateFile } from "../train/checkpoints.ts";
+import { checkpointStore, checkpoints, clearCheckpoints, finishedState, type StoreOptions, stateFile } from "../train/checkpoints.ts";
 import {
   type EvalRecord,
   type RunState,
@@ -159,7 +159,10 @@ export async function trainRole(
   if (!result.finished) return undefined;
   await publish(device, o, model, adapter);
   const last: RunState = { step: options.steps, epoch: (options.steps * options.batch * options.accumulate) / count, log: entries(result) };
-  await writeText(join(o.out, "trainer_state.json"), `${JSON.stringify(stateFile(last, identity.run, identity), null, 1)}\n`);
+  await writeText(
+    join(o.out, "trainer_state.json"),
+    `${JSON.stringify(stateFile(last, identity.run, identity, o.keepAtEnd ? await checkpoints(o.out) : []), null, 1)}\n`,
+  );
   if (!o.keepAtEnd) await clearCheckpoints(o.out);
   return resultOf(result, count);
 }

@@ -1,9 +1,11 @@
 // Makes a tabletop base from a seed and writes it as a model folder; base.ts says what it learns. What is done is kept in <out>/training, so that
 // an interrupted run goes on where it was and ends with the same bits.
+
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Device } from "../../engine/device.ts";
+import { WorldlineError } from "../../engine/errors.ts";
 import { parameters } from "../../engine/module.ts";
 import { Rng } from "../../engine/rng.ts";
 import type { VQGAN, VqReader } from "../../models/vqgan.ts";
@@ -31,7 +33,7 @@ export interface MakeBaseOptions {
   readonly seed: number;
   readonly out: string;
   /** A trained picture tokenizer to take over, and what names its weights. */
-  readonly vq?: { readonly read: VqReader; readonly hash: string };
+  readonly vq?: { readonly read: VqReader; readonly hash: string; readonly codes: number };
   readonly vqOnly?: boolean;
   /** Train the taken-over picture tokenizer further instead of leaving it as it is. */
   readonly vqFurther?: boolean;
@@ -55,7 +57,8 @@ export async function vqReader(folder: string): Promise<NonNullable<MakeBaseOpti
     if (name === "quantize.embedding.weight" && t.shape[0] !== shape[0]) return new Float32Array(shape[0] * shape[1]);
     return checkpoint.readFloat32(prefix + name);
   };
-  return { read, hash: hashOf(book, ends) };
+  const codes = checkpoint.tensors.get(`${prefix}quantize.embedding.weight`)!.shape[0];
+  return { read, hash: hashOf(book, ends), codes };
 }
 
 function hashOf(...parts: (string | Float32Array | Uint32Array)[]): string {
@@ -67,6 +70,10 @@ function hashOf(...parts: (string | Float32Array | Uint32Array)[]): string {
 /** Trains picture tokenizer and transformer and writes the folder (f16 weights) with log.json beside them; false where the signal stopped it. */
 export async function makeBase(device: Device, o: MakeBaseOptions): Promise<boolean> {
   const { world, settings, seed, say } = o;
+  if (o.vq && !o.vqFurther && o.vq.codes !== settings.vq.codes)
+    throw new WorldlineError(
+      `--vq has ${o.vq.codes} codes, this base has ${settings.vq.codes}; add --vq-further, which makes a new codebook`,
+    );
   const state = join(o.out, "training");
   const model = await createBase(device, world, settings, seed, o.vq?.read);
   const log: Record<string, unknown> = { seed, settings };
