@@ -26,10 +26,13 @@ button[aria-pressed=true].w { background: var(--worst); color: #fff; } .action {
 // Runs in the page; DATA is {study, items}. Kept plain so that any browser of the last years runs it.
 const script = `
 const store = "worldline-study-" + DATA.study;
-let state = { rater: "", at: 0, choices: {} };
-try { state = Object.assign(state, JSON.parse(localStorage.getItem(store) || "{}")); } catch (e) {}
+let state = { rater: "", at: 0, choices: {}, saves: 0 };
+// What is stored may not be readable yet when a page is loaded anew at once; its place in the history holds it too.
+const held = [history.state && history.state.study === store ? history.state.state : {}];
+try { held.push(JSON.parse(localStorage.getItem(store) || "{}")); } catch (e) {}
+state = Object.assign(state, held.reduce((a, b) => ((b.saves || 0) > (a.saves || 0) ? b : a)));
 const $ = (id) => document.getElementById(id);
-const save = () => { try { localStorage.setItem(store, JSON.stringify(state)); } catch (e) { $("saved").textContent = "This browser does not save; export before you leave."; } };
+const save = () => { state.saves++; try { history.replaceState({ study: store, state }, ""); } catch (e) {} try { localStorage.setItem(store, JSON.stringify(state)); } catch (e) { $("saved").textContent = "This browser does not save; export before you leave."; } };
 const choice = () => state.choices[DATA.items[state.at].id] || (state.choices[DATA.items[state.at].id] = {});
 const complete = (c) => c && c.best !== undefined && c.worst !== undefined;
 function choose(kind, place) {
