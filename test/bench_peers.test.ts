@@ -266,7 +266,8 @@ if (process.platform === "linux")
       for (const pid of children()) process.kill(Number(pid), "SIGKILL");
       await statesAre([]);
       const { value } = await run.next();
-      assert.is(value![1][0].failed, "its process ended (SIGKILL)");
+      // Its end is heard of, or a word to it fails first.
+      assert.match(value![1][0].failed!, /^its process ended \((SIGKILL|write EPIPE|.*channel.*)\)$/i);
     } finally {
       await run.return(undefined);
     }

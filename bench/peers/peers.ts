@@ -161,7 +161,7 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
       players.push(p);
       // One may die between its turns, too, as when memory runs out.
       child.on("exit", (code, signal) => void (p.dead ??= `its process ended (${signal ?? `exit code ${code}`})`));
-      child.on("error", (cause) => void (p.dead ??= cause.message));
+      child.on("error", (cause) => void (p.dead ??= `its process ended (${cause.message})`));
       const opened = await ask(p, undefined, 120_000);
       if ("opened" in opened) Object.assign(p, { version: opened.opened, note: opened.note });
       else p.dead = "failed" in opened ? opened.failed : "it did not start";
