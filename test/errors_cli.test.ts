@@ -1,8 +1,10 @@
 // What commands say when something is wrong: run as people run them, each must end with exit code 1, one sentence on stderr, no stack trace and
 // nothing half-written. Also what a command says and goes on.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { cases, folder, linux, noAdapter } from "./errors_cli_cases.ts";
@@ -46,6 +48,27 @@ test("an action with unknown words is carried out, and said", async () => {
     [..."PNG"].map((c) => c.charCodeAt(0)),
   );
 });
+
+if (existsSync("/dev/full"))
+  test("standard output that cannot be written is said, with exit code 1", () => {
+    const full = openSync("/dev/full", "w");
+    const args = [
+      "--import",
+      "tsx",
+      fileURLToPath(new URL("../cli/main.ts", import.meta.url)),
+      "tokenize",
+      "-m",
+      "world/tabletop/base",
+      "one",
+    ];
+    const { status, stderr } = spawnSync(process.execPath, args, {
+      stdio: ["ignore", full, "pipe"],
+      encoding: "utf8",
+      cwd: fileURLToPath(new URL("..", import.meta.url)),
+    });
+    closeSync(full);
+    assert.equal([status, stderr], [1, "standard output: not written, the disk is full; make room\n"]);
+  });
 
 if (linux) {
   test("doctor says what is missing and how to mend it", async () => {
