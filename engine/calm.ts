@@ -1,13 +1,17 @@
 // Gives the core back while Node waits for the GPU. dawn.node re-queues its event pump through the global `setImmediate`, looked up at each
-// call, so a wait spins a whole core, which a software adapter needs itself. The pump's callbacks run as before for the first 0.1 ms of a
-// wait; then the thread sleeps before each for a sixteenth of the time waited so far (at least 0.05 ms), which is how much later than before the
-// end is seen; and from 1 ms of sleep on 1 ms timers do, which hold nothing else up. Every other caller of setImmediate passes through untouched.
-// WORLDLINE_NO_CALM=1 switches it off.
+// call, so a wait spins a whole core, which a software adapter needs itself. The pump's first callback of a wait, which hands the work over, runs
+// as before. Then the thread sleeps for seven eighths of the shortest of the last eight waits, of which it can be sure (1 ms at a time, timers
+// above that, so that nothing else is held up; never for more than 14 ms), and from there on before each callback for a sixteenth of the time
+// since (at least 0.05 ms), which is how much later than by spinning the end is seen; from 1 ms of sleep on 1 ms timers do. Where no wait is
+// known or they are short, the first 0.1 ms spin. Every other caller of setImmediate passes through untouched. WORLDLINE_NO_CALM=1 switches it off.
 
 const QUICK_MS = 0.1;
 const SHORTEST_NAP_MS = 0.05;
 const NAP_SHARE = 1 / 16;
 const SLOW_MS = 1;
+const REMEMBERED = 8;
+const SURE_SHARE = 7 / 8;
+const LONGEST_SURE_MS = 14;
 const never = new Int32Array(new SharedArrayBuffer(4));
 
 /** Sleeps: nobody ever wakes this word. A timer would take 1 ms at least. */
@@ -31,7 +35,7 @@ export function isPump(callback: unknown, args: unknown[]): boolean {
   );
 }
 
-/** Wraps a setImmediate so that the pump's callbacks are slowed after 0.1 ms of a wait. `now`, `later` and `nap` are for tests. */
+/** Wraps a setImmediate so that the pump's callbacks are slowed during a wait, as said above. `now`, `later` and `nap` are for tests. */
 export function calmed(
   original: SetImmediate,
   now: () => number = () => performance.now(),
@@ -40,21 +44,35 @@ export function calmed(
 ): SetImmediate {
   let began = -1; // when the wait began; -1 outside one
   let requeued = false;
+  let sure = 0; // how long this wait will last at least, by those before it
+  const waits: number[] = [];
+  const ended = () => {
+    waits.push(now() - began);
+    if (waits.length > REMEMBERED) waits.shift();
+    sure = waits.length < REMEMBERED ? 0 : Math.min(LONGEST_SURE_MS, SURE_SHARE * Math.min(...waits));
+    began = -1;
+  };
   const wrapper = function (this: unknown, callback: Callback, ...args: unknown[]): unknown {
     if (!isPump(callback, args)) return Reflect.apply(original, this, [callback, ...args]);
     requeued = true;
-    if (began < 0) began = now();
+    const first = began < 0;
+    if (first) began = now();
     const pump = () => {
       requeued = false;
       try {
         callback();
       } finally {
-        if (!requeued) began = -1;
+        if (!requeued) ended();
       }
     };
+    if (first) return original(pump);
     const waited = now() - began;
-    if (waited * NAP_SHARE >= SLOW_MS) return later(pump, SLOW_MS);
-    if (waited >= QUICK_MS) nap(Math.max(SHORTEST_NAP_MS, waited * NAP_SHARE));
+    const ahead = sure - waited;
+    const share = -ahead * NAP_SHARE;
+    if (ahead >= 2 * SLOW_MS) return later(pump, Math.floor(ahead - SLOW_MS));
+    if (share >= SLOW_MS) return later(pump, SLOW_MS);
+    if (ahead >= SHORTEST_NAP_MS) nap(Math.min(ahead, SLOW_MS));
+    else if (waited >= QUICK_MS) nap(Math.max(SHORTEST_NAP_MS, share));
     return original(pump);
   };
   Object.defineProperties(wrapper, Object.getOwnPropertyDescriptors(original));

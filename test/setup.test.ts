@@ -99,7 +99,8 @@ test("other callers of setImmediate see no difference", async () => {
   assert.throws(() => wrapped("no function" as never), /callback/);
 });
 
-test("the pump is quick for 0.1 ms of a wait, then naps for a sixteenth of it, then goes by timers, and is quick again in the next wait", () => {
+/** A calmed setImmediate on a clock of its own. */
+function stage() {
   let time = 1000;
   const queue: [string, () => void][] = [];
   let napped = "";
@@ -111,7 +112,7 @@ test("the pump is quick for 0.1 ms of a wait, then naps for a sixteenth of it, t
     (ms) => void (napped = ` after ${ms.toFixed(2)}`),
   );
   /** A wait of some pump calls, every call queueing the next from inside as the add-on does; `times` pass between them. */
-  const wait = (...times: number[]): string[] => {
+  return (...times: number[]): string[] => {
     const kinds: string[] = [];
     const pump = native(() => {
       if (times.length) wrapped(pump);
@@ -125,6 +126,10 @@ test("the pump is quick for 0.1 ms of a wait, then naps for a sixteenth of it, t
     }
     return kinds;
   };
+}
+
+test("the pump is quick for 0.1 ms of a wait, then naps for a sixteenth of it, then goes by timers, and is quick again in the next wait", () => {
+  const wait = stage();
   assert.equal(wait(0.09, 0.11, 1.4, 3.2, 11.3, 4, 0), [
     "quick",
     "quick",
@@ -135,6 +140,25 @@ test("the pump is quick for 0.1 ms of a wait, then naps for a sixteenth of it, t
     "timer 1",
   ]);
   assert.equal(wait(0.05, 0), ["quick", "quick"]);
+});
+
+test("after eight waits the pump sleeps for seven eighths of the shortest of them, and no longer once a shorter one has come", () => {
+  const wait = stage();
+  for (let i = 0; i < 7; i++) wait(4);
+  assert.equal(wait(0.02, 3.98), ["quick", "quick"], "seven waits are not enough");
+  assert.equal(wait(0.02, 1.5, 1, 0.88, 0.05, 1.6, 0), [
+    "quick",
+    "timer 2", // 3.48 ms ahead
+    "quick after 1.00", // 1.98 ahead
+    "quick after 0.98",
+    "quick after 0.10", // the rest
+    "quick after 0.05",
+    "quick after 0.10", // a sixteenth of what has passed since
+  ]);
+  assert.equal(wait(0.2, 0), ["quick", "timer 2"]);
+  assert.equal(wait(0.02, 0.18, 0.5), ["quick", "quick after 0.16", "quick after 0.05"], "a short wait is remembered");
+  for (let i = 0; i < 8; i++) wait(1000);
+  assert.equal(wait(0, 13.9, 20, 0).slice(1), ["timer 13", "quick after 0.10", "timer 1"], "never for more than 14 ms");
 });
 
 test("naps give the core back and end by themselves", async () => {

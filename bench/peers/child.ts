@@ -68,19 +68,24 @@ async function prepare(engine: Engine, name: string): Promise<[Ready, Answer]> {
   throw new Error(tried.join("; "));
 }
 
+const WARM_MS = 50;
+const COUNTED_MS = 150;
+
 /**
- * One computation that is not counted, then up to five that are, each waited for: the others' turns were a pause, and what wakes late after it are
- * the driver's threads, not the engine.
+ * Computations for 50 ms that are not counted, then those of 150 ms, one at least of each, every one waited for: the others' turns were a pause, after
+ * which the driver's threads wake late and the caches are cold for some ten short computations of any engine.
  */
 async function turn(ready: Ready): Promise<Answer> {
-  await ready.run();
+  const arrived = performance.now();
+  do await ready.run();
+  while (performance.now() - arrived < WARM_MS);
   const times: number[] = [];
   const [begin, spent] = [performance.now(), processorTime()];
-  while (times.length < 5 && performance.now() - begin < 200) {
+  do {
     const start = performance.now();
     await ready.run();
     times.push(performance.now() - start);
-  }
+  } while (performance.now() - begin < COUNTED_MS);
   return { ms: median(times), cpu: (processorTime() - spent) / 1000 / times.length };
 }
 
