@@ -72,7 +72,10 @@ const readsTypes = () =>
 
 const answered = new Set<string>();
 
-/** Lets files under a folder import "worldline/kernel", and reads them as modules whether or not a package.json says so. */
+/**
+ * Lets files under a folder import "worldline/kernel", and reads them as modules whether or not a package.json says so. What they import of each other by its
+ * whole name is resolved here: asked, tsx would take it for CommonJS where no package.json says otherwise, and leave its types in.
+ */
 function answerImports(folder: string): void {
   if (answered.has(folder)) return;
   answered.add(folder);
@@ -81,9 +84,15 @@ function answerImports(folder: string): void {
   const inside = JSON.stringify(`${pathToFileURL(realpathSync(folder)).href}/`);
   // In an installed package Node itself strips types, and only of what is called TypeScript.
   const strips = import.meta.url.endsWith(".js") && readsTypes();
-  const hook = `export async function resolve(name, context, next) {
+  const hook = `import { existsSync } from "node:fs";
+  const own = (name, parent) => {
+    if (!parent?.startsWith(${inside}) || !/^\\.\\.?\\/.*\\.[jt]s$/.test(name)) return undefined;
+    const url = new URL(name, parent);
+    return existsSync(url) ? { url: url.href, shortCircuit: true } : undefined;
+  };
+  export async function resolve(name, context, next) {
     if (name === "worldline/kernel") return { url: ${target}, shortCircuit: true, format: "module" };
-    const found = await next(name, context);
+    const found = own(name, context.parentURL) ?? (await next(name, context));
     if (!found.url.startsWith(${inside})) return found;
     const typed = ${strips} && found.url.endsWith(".ts") && (found.format ?? "typescript").endsWith("typescript");
     return { ...found, format: typed ? "module-typescript" : "module" };

@@ -270,6 +270,8 @@ test("on the command line: verbs take flags of their own, wrong kernels give exi
   );
   const description = join(folder, "scaled_copy", "scaled_copy.ts");
   const text = readFileSync(description, "utf8");
+  writeFileSync(description, `${text}\nexport const typed: number = 1 as number;\n`);
+  assert.match(bench("check").stdout, /^4 passed, 0 failed$/m, "types in the kernel's own files");
   writeFileSync(description, `${text}\nnowhere();\n`);
   const broken = bench("check");
   writeFileSync(description, text);
