@@ -64,6 +64,7 @@ export default [
     outputs: ({ B, T, N, D }) => ({ o: B * T * N * D, lse: B * N * T }),
     reference: (c, v) => ({ ...attentionLoops(scaled(c), known(c, v)) }),
     tolerance: { f32: 4e-6, f16: 2e-3 },
+    terms: ({ D }) => D,
     dtypes: [{ q: "f16", k: "f16", v: "f16" }],
     flops: (c) => 4 * pairs(c) * c.D,
   }),
