@@ -1,12 +1,12 @@
 // How a row kernel splits a row over the lanes of a subgroup. LPR lanes share a row (a power of two, at most a subgroup) and combine
-// their parts by shuffles (lib/lanes.wgsl). On the software adapter one lane per row is fastest as soon as there are rows enough and they are not
-// too long: lanes that read rows of their own read as many lines of memory at once.
+// their parts by shuffles (lib/lanes.wgsl). On the software adapter one lane per row is fastest as soon as there are rows enough, up to 512 columns;
+// from 1,024 on a row shared by all lanes takes up to 13% less (docs/log.md).
 import { type Capabilities, type Grid, grid2d, type Numbers } from "./kernel.ts";
 
-/** Constants WG (workgroup size) and LPR (lanes per row) for `rows` rows of `vectors` vec4 each; on the software adapter a lane alone takes up to `alone`. */
-export function splitRow(rows: number, vectors: number, device: Capabilities, alone = 4096): Numbers {
+/** Constants WG (workgroup size) and LPR (lanes per row) for `rows` rows of `vectors` vec4 each. */
+export function splitRow(rows: number, vectors: number, device: Capabilities): Numbers {
   const lanes = Math.max(1, device.lanes);
-  if (device.software) return { WG: lanes * 2, LPR: rows >= 4 * lanes && vectors <= alone ? 1 : lanes };
+  if (device.software) return { WG: lanes * 2, LPR: rows >= 4 * lanes && vectors <= 128 ? 1 : lanes };
   let LPR = 1;
   while (LPR < lanes && LPR < vectors) LPR *= 2;
   return { WG: Math.max(64, lanes), LPR };
@@ -18,12 +18,12 @@ export function rowGrid(rows: number, consts: Numbers): Grid {
 }
 
 /** Everything but name and source of a variant whose lanes share rows of `p.rows` x `p[columns]` values in vec4 steps. */
-export function rowVariant(columns = "C", alone?: number) {
+export function rowVariant(columns = "C") {
   return {
     lib: ["grid", "lanes"],
     needs: ["subgroups"],
     when: (p: Numbers, device: Capabilities) => p[columns] % 4 === 0 && device.lanes >= 4,
-    consts: (p: Numbers, device: Capabilities): Numbers => splitRow(p.rows, p[columns] / 4, device, alone),
+    consts: (p: Numbers, device: Capabilities): Numbers => splitRow(p.rows, p[columns] / 4, device),
     tries: { LPR: [1, 2, 4, 8, 16, 32] },
     grid: (p: Numbers, consts: Numbers) => rowGrid(p.rows, consts),
   };
