@@ -43,12 +43,7 @@ export function conv2d(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
   const sizes = sizesOf(x, w, options);
   const { B, OH, OW, O, KH } = sizes;
   const { tape } = x;
-  const half = [x, w].find((t) => t.dtype === "f16");
-  const trained = [x, w, bias, residual].find((t) => t && tape.requires(t));
-  if (half && trained)
-    throw new WorldlineError(
-      `${name}: ${half.name} is f16, which has no gradient here, and ${trained.name} wants one; cast x and w to f32 or freeze what leads to it`,
-    );
+  checkGradients(x, w, options);
   const y = tape.empty([B, OH, OW, O], "f32", name);
   const flags = { bias: bias ? 1 : 0, residual: residual ? 1 : 0 };
   if (banded(tape, x, y)) {
@@ -110,6 +105,16 @@ function convolveBands(x: Tensor, w: Tensor, y: Tensor, { bias, residual, name =
       },
     );
   }
+}
+
+/** Refuses gradients through pictures or weights in f16. */
+function checkGradients(x: Tensor, w: Tensor, { bias, residual, name = "conv2d" }: ConvOptions): void {
+  const half = [x, w].find((t) => t.dtype === "f16");
+  const trained = [x, w, bias, residual].find((t) => t && x.tape.requires(t));
+  if (half && trained)
+    throw new WorldlineError(
+      `${name}: ${half.name} is f16, which has no gradient here, and ${trained.name} wants one; cast x and w to f32 or freeze what leads to it`,
+    );
 }
 
 function weightGradients(x: Tensor, w: Tensor, bias: Tensor | undefined, dy: Tensor, sizes: Sizes): void {
