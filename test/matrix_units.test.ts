@@ -1,5 +1,5 @@
-// Products and attention on matrix units, which no software adapter has: the shaders with units that plain WGSL stands in for, run against the checks
-// of their kernels; the shaders as they are, compiled for the units that adapters are known to offer by Dawn's backend that runs nothing; and who gets it.
+// Products, attention and convolution on matrix units, which no software adapter has: the shaders with units that plain WGSL stands in for, run against the checks
+// of their kernels; the shaders as they are, compiled for the units that adapters are known to offer by Dawn's backend that runs nothing; and who gets it. One file, because they share the stand-ins.
 // Run: `npm test -- matrix_units`.
 import { readFileSync } from "node:fs";
 import { test } from "uvu";
@@ -11,6 +11,8 @@ import { nodeHost } from "../engine/host_node.ts";
 import { openDevice } from "../engine/node.ts";
 import attentionChecks from "../kernels/attention/attention.check.ts";
 import { attention } from "../kernels/attention/attention.ts";
+import convolutionChecks from "../kernels/conv2d/conv2d.check.ts";
+import { conv2d } from "../kernels/conv2d/conv2d.ts";
 import type { Capabilities, Check, Numbers, Variant } from "../kernels/kernel.ts";
 import checks from "../kernels/matmul/matmul.check.ts";
 import { matmul } from "../kernels/matmul/matmul.ts";
@@ -18,6 +20,7 @@ import { matmul } from "../kernels/matmul/matmul.ts";
 const device = await openDevice();
 const matrix = matmul.variants.find((v) => v.name === "matrix")!;
 const flash = attention.variants.find((v) => v.name === "matrix")!;
+const convolution = conv2d.variants.find((v) => v.name === "matrix")!;
 const half = { a: "f16", b: "f16" } as const;
 
 /** Numbers of a case: nothing added, whole matrices, unless told. */
@@ -59,16 +62,17 @@ fn take_sums(at: u32) -> Sums {
   return t;
 }
 `;
-const weightsLoad = "return subgroupMatrixLoad<Left, row_major>(&weights, at, KEYS);";
-const weightsStandIn =
-  "var t: Left; for (var i = 0u; i < min(TM * TK, UNROLLED); i++) { t[i] = f32(weights[at + i / TK * KEYS + i % TK]); } return t;";
+/** A load of a tile on the left from workgroup memory. */
+const memoryLoad = /return subgroupMatrixLoad<Left, row_major>\(&(\w+), at, (\w+)\);/;
+const memoryStandIn =
+  "var t: Left; for (var i = 0u; i < min(TM * TK, UNROLLED); i++) { t[i] = f32($1[at + i / TK * $2 + i % TK]); } return t;";
 
-/** A shader of matrix units as a shader without. */
-function emulation(source: URL, spoil: (text: string) => string): URL {
+/** A shader of matrix units as a shader without; `unrolled`: more than a tile has, known at run time alone. */
+function emulation(source: URL, spoil: (text: string) => string, unrolled = "p.N * 64u"): URL {
   const text = spoil(readFileSync(source, "utf8"))
     .replace("enable chromium_experimental_subgroup_matrix;", "")
-    .replace(weightsLoad, weightsStandIn);
-  return new URL(`data:text/plain,${encodeURIComponent((text + standIn).replaceAll("UNROLLED", "p.N * 64u"))}`);
+    .replace(memoryLoad, memoryStandIn);
+  return new URL(`data:text/plain,${encodeURIComponent((text + standIn).replaceAll("UNROLLED", unrolled))}`);
 }
 
 /** The product over tiles of 2 x 4 x 2, two on a side of a subgroup, without units; pipelines are kept by name. */
@@ -130,6 +134,38 @@ function attentionWithoutUnits(name: string, [TN, TK]: readonly [number, number]
   return { ...check, kernel: { ...attention, variants: [emulated] }, cases, bench: [], inputs };
 }
 
+/** Numbers of a convolution: pictures (B, H, W, I), K x K weights, nothing added unless told. */
+const pictures = (B: number, [H, W]: readonly [number, number], I: number, O: number, K: number, c: Numbers = {}): Numbers => ({
+  ...{ B, H, W, I, OH: H, OW: W, O, KH: K, KW: K, stride: 1, pad: (K - 1) / 2, up: 1, bias: 0, residual: 0, acc: 0 },
+  ...c,
+});
+
+/** Convolution over tiles of 4 pixels, 2 output channels and 12 input channels, of which most lanes gather more than one vec4, without units. */
+function convolutionWithoutUnits(name: string, spoil?: (text: string) => string): Check {
+  const emulated: Variant = {
+    name,
+    source: emulation(convolution.source, spoil ?? ((text) => text), "p.O * 64u"),
+    needs: ["shader-f16", "subgroups"],
+    dtypes: { x: ["f16"], w: ["f16"] },
+    when: ({ I, O, up }, { lanes }) => lanes > 0 && I % 12 === 0 && O % 2 === 0 && up === 1,
+    consts: { SPAN_M: 16, SPAN_N: 8 },
+    rebind: (_, { lanes }) => ({ LANES: lanes, TM: 4, TN: 2, TK: 12, TILES_M: 2, TILES_N: 2 }),
+    grid: ({ B, OH, OW, O }) => [Math.ceil((B * OH * OW) / 16), Math.ceil(O / 8)],
+  };
+  const cases = [
+    pictures(1, [1, 1], 12, 2, 1),
+    pictures(2, [5, 7], 12, 10, 3, { bias: 1, residual: 1 }),
+    pictures(3, [3, 5], 24, 14, 3, { bias: 1, acc: 1 }),
+    pictures(2, [6, 10], 12, 18, 3, { OH: 3, OW: 5, stride: 2, pad: 0, bias: 1 }),
+    pictures(1, [4, 3], 12, 8, 5, { acc: 1 }),
+    pictures(2, [5, 3], 36, 16, 1, { residual: 1 }),
+  ];
+  const [check] = convolutionChecks;
+  const operands = { x: "f16", w: "f16" } as const;
+  const dtypes = spoil ? [operands] : [operands, { ...operands, b: "f16", r: "f16" } as const];
+  return { ...check, kernel: { ...conv2d, variants: [emulated] }, cases, bench: [], dtypes };
+}
+
 const runs = device.capabilities.features.has("shader-f16") && device.capabilities.lanes > 0;
 if (!runs) console.log("skipped: products on matrix units without units (this adapter has no f16, or no subgroups of a fixed size)");
 
@@ -179,6 +215,31 @@ if (!runs) console.log("skipped: products on matrix units without units (this ad
   }
 });
 
+(runs ? test : test.skip)(
+  "convolution on units: borders, strides, several pictures, pixels that are no whole tiles, what is added",
+  async () => {
+    const { passed, failures } = await runCheck(device, { name: "conv2d", check: convolutionWithoutUnits("right") });
+    assert.equal(failures, []);
+    assert.is(passed, 12);
+  },
+);
+
+(runs ? test : test.skip)("a fault in convolution on units is seen by those checks", async () => {
+  const faults: ((text: string) => string)[] = [
+    (text) => text.replace("s.x >= p.H || s.y >= p.W", "s.x >= p.H"),
+    (text) => text.replace("at.yz * p.stride", "at.yz"),
+    (text) => text.replace("(at.x * p.H + s.x)", "s.x"),
+    (text) => text.replace("q < count && n < p.O", "n < p.O"),
+    (text) => text.replace("half + (down + i * TM) * TK", "(down + i * TM) * TK"),
+    (text) => text.replace("half + (down + i * TM) * TK", "half + i * TM * TK"),
+    (text) => text.replace("f32(r[q * p.O + n])", "f32(r[q + n])"),
+  ];
+  for (const [i, fault] of faults.entries()) {
+    const { failures } = await runCheck(device, { name: "conv2d", check: convolutionWithoutUnits(`fault ${i}`, fault) });
+    assert.ok(failures.length > 0, `${fault}`);
+  }
+});
+
 // The object must live as long as its devices.
 const nothing = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
 const units = (...shapes: (readonly [number, number, number])[]): Capabilities => ({
@@ -193,6 +254,9 @@ const types = (y: "f16" | "f32") => ({ ...half, scales: "f32", bias: y, residual
 
 const heads = (c: Numbers = {}): Numbers => ({ B: 2, T: 100, S: 100, N: 8, K: 4, D: 64, scale: 0.125, causal: 1, padded: 0, ...c });
 const heads16 = { q: "f16", k: "f16", v: "f16", start: "u32" } as const;
+
+const large = (c: Numbers = {}): Numbers => ({ ...pictures(3, [50, 30], 64, 96, 3), ...c });
+const pictures16 = { x: "f16", w: "f16", b: "f32", r: "f32" } as const;
 
 /** A device that runs nothing, with these capabilities. */
 async function dry(capabilities: Capabilities, force?: string): Promise<Device> {
@@ -234,6 +298,19 @@ test("the shader compiles for the units that are known, in all transposes", asyn
       assert.equal(choice.grid, [Math.ceil(100 / (4 * shape[0])), 16]);
       await d.compile(choice);
     }
+    // Output channels that are one tile, some, and more than a workgroup makes; the tiles that a subgroup makes of them.
+    for (const [tiles, across] of [
+      [1, 1],
+      [6, 3],
+      [10, 3],
+      [16, 4],
+    ]) {
+      const types = tiles === 6 ? ({ ...pictures16, b: "f16", r: "f16" } as const) : pictures16;
+      const choice = d.chosen(conv2d, convolution, large({ O: tiles * shape[1] }), types);
+      assert.match(choice.key, new RegExp(`TM=${shape[0]},TN=${shape[1]},TK=${shape[2]},TILES_N=${across}`));
+      assert.equal(choice.grid, [Math.ceil((3 * 50 * 30) / (8 * shape[0])), Math.ceil(tiles / (2 * across))]);
+      await d.compile(choice);
+    }
     d.destroy();
   }
 });
@@ -252,11 +329,23 @@ test("it goes to whole tiles of f16 on adapters with a unit, the largest one, an
   assert.not.ok(fits(both, flash, heads({ D: 24 }), heads16), "columns");
   assert.not.ok(fits({ ...both, lanes: 8 }, flash, heads(), heads16), "lanes");
   assert.not.ok(fits(both, flash, heads(), { ...heads16, q: "f32" }), "f32 queries");
+  assert.ok(fits(both, convolution, large(), pictures16));
+  assert.ok(fits(both, convolution, large({ OH: 25, OW: 15, stride: 2, pad: 0 }), { ...pictures16, b: "f16" }), "stride 2");
+  assert.not.ok(fits(both, convolution, large({ I: 40 }), pictures16), "input channels");
+  assert.not.ok(fits(both, convolution, large({ O: 40 }), pictures16), "output channels");
+  assert.not.ok(fits(both, convolution, large({ up: 2 }), pictures16), "spread pixels");
+  assert.not.ok(fits(both, convolution, large(), { ...pictures16, w: "f32" }), "f32 weights");
+  assert.not.ok(fits(both, convolution, large({ B: 5600 }), pictures16), "more pixels than a grid has");
+  assert.not.ok(fits({ ...both, maxStorage: 12000 }, convolution, large(), pictures16), "memory");
+  assert.not.ok(fits({ ...both, lanes: 0 }, convolution, large(), pictures16), "lanes of no fixed number");
+  assert.not.ok(fits(units(), convolution, large(), pictures16), "no unit for a convolution");
   const free = await dry(both);
+  assert.is(free.choose(conv2d, large(), pictures16).variant.name, "tiled");
   assert.is(free.choose(attention, heads(), heads16).variant.name, "tile");
   assert.is(free.choose(matmul, numbers(256, 128, 64), types("f32")).variant.name, "shared");
-  const forced = await dry(both, "matmul:matrix");
+  const forced = await dry(both, "matmul:matrix,conv2d:matrix");
   assert.match(forced.choose(matmul, numbers(256, 128, 64), types("f32")).key, /^matmul:matrix\{.*TM=16/);
+  assert.match(forced.choose(conv2d, large(), pictures16).key, /^conv2d:matrix\{.*TM=16/);
 });
 
 test.run();

@@ -3,7 +3,7 @@
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
 import { channels, conv2dDw, conv2dFlip, conv2dSum, dwSpan, conv2d as forward } from "../../kernels/conv2d/conv2d.ts";
 import { upsampleDx, upsample as upsampleKernel } from "../../kernels/upsample/upsample.ts";
-import { ShapeError } from "../errors.ts";
+import { ShapeError, WorldlineError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { banded, bands, checkBanded } from "./bands.ts";
 
@@ -34,19 +34,24 @@ interface Sizes {
   pad: number;
 }
 
-/** Convolution: x (B, H, W, I), w (O, kh, kw, I) with odd kh = kw -> (B, H / stride, W / stride, O). x must be an activation. */
+/**
+ * Convolution: x (B, H, W, I), w (O, kh, kw, I) with odd kh = kw -> (B, H / stride, W / stride, O) in f32. x must be an activation. All may be f16;
+ * gradients need x and w in f32.
+ */
 export function conv2d(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor {
   const { bias, residual, name = "conv2d" } = options;
   const sizes = sizesOf(x, w, options);
   const { B, OH, OW, O, KH } = sizes;
   const { tape } = x;
+  checkGradients(x, w, options);
   const y = tape.empty([B, OH, OW, O], "f32", name);
   const flags = { bias: bias ? 1 : 0, residual: residual ? 1 : 0 };
   if (banded(tape, x, y)) {
     convolveBands(x, w, y, options, sizes);
     return y;
   }
-  tape.launch(forward, { x, w, b: bias ?? w, r: residual ?? x, y }, { ...sizes, up: 1, ...flags, acc: 0 });
+  const { unread } = tape.device;
+  tape.launch(forward, { x, w, b: bias ?? unread, r: residual ?? unread, y }, { ...sizes, up: 1, ...flags, acc: 0 });
   tape.onBackward(y, [x, w, bias, residual], () => {
     const dy = tape.grad(y);
     if (tape.requires(x)) {
@@ -80,10 +85,11 @@ export function conv2d(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor 
  */
 function convolveBands(x: Tensor, w: Tensor, y: Tensor, { bias, residual, name = "conv2d" }: ConvOptions, sizes: Sizes): void {
   const { tape } = x;
-  const { B, H, W, I, OH, OW, O, KH, stride, pad } = sizes;
+  const { unread } = tape.device;
+  const { B, H, OH, KH, stride, pad } = sizes;
   checkBanded(tape, name, banded(tape, y) ? y : x, B);
   const below = KH - 1 - pad;
-  const list = bands(tape, name, OH, [stride * W * I * 4, OW * O * 4], { halo: pad + below, shift: pad });
+  const list = bands(tape, name, OH, [x.bytes / OH, y.bytes / OH, (residual ?? y).bytes / OH], { halo: pad + below, shift: pad });
   const part = (t: Tensor, rows: number, first: number, end: number) => t.reshape(rows, t.size / rows).rows(first, end - first);
   for (const { first, count } of list.reverse()) {
     const above = first === 0 ? 0 : pad;
@@ -92,13 +98,23 @@ function convolveBands(x: Tensor, w: Tensor, y: Tensor, { bias, residual, name =
     const r = residual && part(residual, OH, output.first, output.end);
     tape.launch(
       forward,
-      { x: part(x, H, input.first, input.end), w, b: bias ?? w, r: r ?? w, y: part(y, OH, output.first, output.end) },
+      { x: part(x, H, input.first, input.end), w, b: bias ?? unread, r: r ?? unread, y: part(y, OH, output.first, output.end) },
       {
         ...{ ...sizes, H: input.end - input.first, OH: output.end - output.first },
         ...{ up: 1, bias: bias ? 1 : 0, residual: residual ? 1 : 0, acc: 0 },
       },
     );
   }
+}
+
+/** Refuses gradients through pictures or weights in f16. */
+function checkGradients(x: Tensor, w: Tensor, { bias, residual, name = "conv2d" }: ConvOptions): void {
+  const half = [x, w].find((t) => t.dtype === "f16");
+  const trained = [x, w, bias, residual].find((t) => t && x.tape.requires(t));
+  if (half && trained)
+    throw new WorldlineError(
+      `${name}: ${half.name} is f16, which has no gradient here, and ${trained.name} wants one; cast x and w to f32 or freeze what leads to it`,
+    );
 }
 
 function weightGradients(x: Tensor, w: Tensor, bias: Tensor | undefined, dy: Tensor, sizes: Sizes): void {

@@ -158,6 +158,10 @@ export default [
       return { y: c.residual ? sum.map((v, n) => v + (r as Float32Array)[n]) : sum };
     },
     tolerance: { f32: 5e-6 },
+    dtypes: [
+      { x: "f16", w: "f16" },
+      { w: "f16", b: "f16", r: "f16" },
+    ],
     flops: flopsOf,
     bytes: (c) => 4 * (inputSize(c) + outputSize(c) + c.O * taps(c)),
   }),

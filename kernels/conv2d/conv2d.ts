@@ -1,12 +1,16 @@
 // Convolution over NHWC pictures as an implicit matrix product, and the kernels of its gradients. Weights are [out, ky, kx, in], so that
 // both operands are contiguous along `in`. dx is a convolution of dy with flipped weights; dw sums parts over ranges of pixels.
-import { type Capabilities, type Grid, grid2d, kernel, type Numbers, type Variant } from "../kernel.ts";
+import { type Capabilities, type Grid, grid2d, kernel, type Numbers, unitOf, type Variant } from "../kernel.ts";
 import { conv2dDwLanes } from "./conv2d_dw_lanes.ts";
 import { conv2dDwRows } from "./conv2d_dw_rows.ts";
 import { conv2dLanes } from "./conv2d_lanes.ts";
 import { conv2dNarrow, conv2dRows } from "./conv2d_rows.ts";
 
 const shader = (text: string) => new URL(`data:text/plain,${encodeURIComponent(text)}`);
+
+const half = (alias: string) => ({ alias, dtypes: ["f32", "f16"] as const });
+/** What the texts for software adapters read. */
+const single = { x: ["f32"], w: ["f32"], b: ["f32"], r: ["f32"] } as const;
 
 /** Channels that can be read as vec4. */
 const quads = (p: Numbers) => p.I % 4 === 0 && p.O % 4 === 0;
@@ -22,6 +26,7 @@ const unrolled = [4, 8, 16].map(
     source: shader(conv2dLanes(lanes)),
     lib: ["grid"],
     needs: ["subgroups"],
+    dtypes: single,
     when: (p: Numbers, device: Capabilities) =>
       device.software && device.lanes === lanes && quads(p) && (p.up === 1 || (p.up === 2 && p.OH % 2 === 0 && p.OW % 2 === 0)),
     grid: ({ B, OH, OW, O }) => grid2d(Math.ceil((B * OH * OW) / 32) * Math.ceil(O / (4 * lanes))),
@@ -35,6 +40,7 @@ const rows = ([4, 32] as const).map(
     source: shader(outputs === 4 ? conv2dNarrow() : conv2dRows()),
     lib: ["grid"],
     needs: ["subgroups"],
+    dtypes: single,
     when: (p: Numbers, device: Capabilities) =>
       fitsRows(p, device) && p.up === 1 && p.OH === p.H && p.H % 8 === 0 && p.W % 8 === 0 && (outputs === 32 || p.O <= 8),
     grid: ({ B, H, W, O }) => grid2d(((B * H * W) / 64) * Math.ceil(O / outputs)),
@@ -60,6 +66,36 @@ const rowsDw = ([4, 32] as const).map(
     grid: (p) => [Math.ceil((3 * p.I) / 32) * Math.ceil(p.O / outputs), Math.ceil((p.B * p.OH * p.OW) / p.span)],
   }),
 );
+
+/** Tiles of conv2d_matrix.wgsl down the pixels of a workgroup: two subgroups of four. */
+const tilesDown = 2 * 4;
+/** Tiles across its output channels, of so many in all: one to four for each of two subgroups, as many as leave few past the end. */
+const tilesAcross = (tiles: number) => 2 * Math.ceil(tiles / (2 * Math.ceil(tiles / 8)));
+
+const onUnits: Variant = {
+  name: "matrix",
+  source: new URL("./conv2d_matrix.wgsl", import.meta.url),
+  lib: ["matrix_units"],
+  needs: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix"],
+  onTrial: true,
+  dtypes: { x: ["f16"], w: ["f16"] },
+  when: (p, device) => {
+    const unit = unitOf(device);
+    if (!unit || !device.lanes || 4 * device.lanes > device.maxInvocations) return false;
+    const { M, N, K } = unit;
+    if (K % 4 !== 0 || 2 * 2 * tilesDown * M * K + 4 * 4 * M * N > device.maxStorage) return false;
+    return p.up === 1 && p.I % K === 0 && p.O % N === 0 && Math.ceil((p.B * p.OH * p.OW) / (M * tilesDown)) <= 65535;
+  },
+  consts: ({ O }, device) => {
+    const { M, N } = unitOf(device)!;
+    return { SPAN_M: M * tilesDown, SPAN_N: N * tilesAcross(O / N) };
+  },
+  rebind: ({ O }, device) => {
+    const { M, N, K } = unitOf(device)!;
+    return { LANES: device.lanes, TM: M, TN: N, TK: K, TILES_N: tilesAcross(O / N) / 2 };
+  },
+  grid: ({ B, OH, OW, O }, { SPAN_M, SPAN_N }) => [Math.ceil((B * OH * OW) / SPAN_M), Math.ceil(O / SPAN_N)],
+};
 
 const tiled: Variant = {
   name: "tiled",
@@ -99,9 +135,10 @@ export const conv2d = kernel({
     residual: "u32",
     acc: "u32",
   },
+  types: { x: half("XT"), w: half("WT"), b: half("BT"), r: half("RT") },
   consts: { WG: 64 },
   grid: ({ B, OH, OW, O }, { WG }) => grid2d(Math.ceil((B * OH * OW * O) / WG)),
-  variants: [...rows, ...unrolled, tiled],
+  variants: [...rows, ...unrolled, onUnits, tiled],
 });
 
 export const conv2dFlip = kernel({

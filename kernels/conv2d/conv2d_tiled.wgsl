@@ -1,10 +1,14 @@
 // The convolution in workgroup memory: 64 output pixels times 32 output channels a workgroup, 4 by 4 an invocation; tap by tap, 16 input
 // channels at a time. Formula as in conv2d.wgsl.
+alias XT = f32;
+alias WT = f32;
+alias BT = f32;
+alias RT = f32;
 struct Params { B: u32, H: u32, W: u32, I: u32, OH: u32, OW: u32, O: u32, KH: u32, KW: u32, stride: u32, pad: u32, up: u32, bias: u32, residual: u32, acc: u32 }
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;
-@group(0) @binding(1) var<storage, read> w: array<vec4f>;
-@group(0) @binding(2) var<storage, read> b: array<vec4f>;
-@group(0) @binding(3) var<storage, read> r: array<vec4f>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<XT>>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<WT>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<BT>>;
+@group(0) @binding(3) var<storage, read> r: array<vec4<RT>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(5) var<uniform> p: Params;
 
@@ -49,9 +53,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       var x1 = vec4f();
       var w0 = vec4f();
       if (c < I) {
-        if (q0 >= 0) { x0 = x[u32(q0) * I + c]; }
-        if (q1 >= 0) { x1 = x[u32(q1) * I + c]; }
-        w0 = w[(row + tap) * I + c];
+        if (q0 >= 0) { x0 = vec4f(x[u32(q0) * I + c]); }
+        if (q1 >= 0) { x1 = vec4f(x[u32(q1) * I + c]); }
+        w0 = vec4f(w[(row + tap) * I + c]);
       }
       workgroupBarrier();
       xs[part * 64u + lane / 4u] = x0;
@@ -77,8 +81,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (q >= pixels) { break; }
     let at = q * (p.O / 4u) + o;
     var sum = sums[i];
-    if (p.bias == 1u) { sum += b[o]; }
-    if (p.residual == 1u) { sum += r[at]; }
+    if (p.bias == 1u) { sum += vec4f(b[o]); }
+    if (p.residual == 1u) { sum += vec4f(r[at]); }
     if (p.acc == 1u) { sum += y[at]; }
     y[at] = sum;
   }
