@@ -10,6 +10,7 @@ import {
   dot,
   embedding,
   gatherRows,
+  headNormRope,
   layerNorm,
   permute,
   rmsnorm,
@@ -184,6 +185,52 @@ test("rope, against tables made in f64", async () => {
     gradient: (_, dy) => ({ x: ropeLoops({ ...c, sign: -1 }, as({ x: dy, ...tables })).y }),
     op: ({ x }) => rope(x, table, words("positions", positions)),
   });
+});
+
+test("headNormRope has the gradients of layerNorm and rope; without one, or into a cache, it is one launch with their result", async () => {
+  const [R, T, H, D, cap] = [2, 3, 2, 8, 5];
+  const positions = words("positions", Uint32Array.of(4, 5, 6, 0, 1, 2));
+  const table = ropeTable(device, { theta: 100, headDim: D, positions: 10 });
+  const [cos, sin] = (await device.read(table.cos, table.sin)) as Float32Array[];
+  const tables = { cos: Float64Array.from(cos), sin: Float64Array.from(sin), positions: Uint32Array.of(4, 5, 6, 0, 1, 2) };
+  const norm = { rows: R * T * H, D, heads: H, eps: 1e-3, acc: 0, accw: 0, accb: 0 };
+  const turn = { rows: R * T, H, D, sign: 1, acc: 0 };
+  const forward = (x: Arrays) => ropeLoops(turn, as({ x: layerNormLoops(norm, as(x)).y, ...tables })).y;
+  await judge({
+    shapes: { x: [R, T, H, D], w: [H, D], b: [H, D] },
+    forward,
+    gradient: ({ x, w, b }, dy) => {
+      const { mean, rstd } = layerNormLoops(norm, as({ x, w, b }));
+      const back = ropeLoops({ ...turn, sign: -1 }, as({ x: dy, ...tables })).y;
+      const { dw, db } = layerNormDwLoops(norm, as({ x, mean, rstd, dy: back }));
+      return { x: layerNormDxLoops(norm, as({ x, w, mean, rstd, dy: back })).dx, w: dw, b: db };
+    },
+    op: ({ x, w, b }) => headNormRope(x, { weight: w, bias: b, eps: 1e-3, table, positions }),
+  });
+  const data = { x: draw(R * T * H * D), w: draw(H * D), b: draw(H * D) };
+  const want = forward(data);
+  const stored = (name: "w" | "b") => device.tensor([H, D], { name, data: Float32Array.from(data[name]) });
+  const cache = device.tensor([R, cap, H, D], { name: "cache" });
+  const tape = new Tape(device);
+  const x = tape.input("x", [R, T, H, D]);
+  const options = { weight: stored("w"), bias: stored("b"), eps: 1e-3, table, positions };
+  const fresh = tape.keep(headNormRope(x, options));
+  headNormRope(x, { ...options, into: { cache, base: tape.scalar("base") } });
+  assert.is(tape.launches.length, 2);
+  assert.throws(() => headNormRope(x, { ...options, weight: words("w", new Uint32Array(D)) }), /w and b must be \(2, 8\)/);
+  const narrow = device.tensor([R, 2, H, D]);
+  assert.throws(() => headNormRope(x, { ...options, into: { cache: narrow, base: 0 } }), /the cache must be \(2, at least 3, 2, 8\)/);
+  const plan = await tape.plan();
+  plan.write("x", Float32Array.from(data.x)).set("base", 1).run();
+  const [got] = await plan.read(fresh);
+  assert.ok(distance(got, want) < 1e-5);
+  plan.set("base", 3).run();
+  const [held] = await device.read(cache);
+  const token = (r: number, t: number) => want.subarray((r * T + t) * H * D, (r * T + t + 1) * H * D);
+  const empty = new Float64Array(H * D);
+  // Tokens of the first run, of which two were overwritten by the second's; its third is past the end.
+  const rows = [0, 1].flatMap((r) => [empty, token(r, 0), token(r, 1), token(r, 0), token(r, 1)]);
+  assert.ok(distance(held, Float64Array.from(rows.flatMap((row) => [...row]))) < 1e-5);
 });
 
 test("rope scaling: linear divides positions, dynamic grows theta past the trained length", async () => {
