@@ -17,6 +17,7 @@ import {
   headNormRope,
   linear,
   linearCrossEntropy,
+  linearInto,
   type RopeTable,
   rmsnorm,
   ropeTable,
@@ -104,6 +105,13 @@ interface Attending {
   readonly index: number;
 }
 
+/** A layer's values (B,T,K,D), or its cache with them in it. */
+function values(x: Tensor, layer: Linear, shape: readonly number[], cache: LayerCache | undefined): Tensor {
+  if (cache && shape[1] === 1 && !layer.lora) return linearInto(x, layer.weight, { cache: cache.v, base: cache.base });
+  const v = project(x, layer).reshape(...shape);
+  return cache ? writeCache(v, cache.v, cache.base) : v;
+}
+
 export class Chameleon {
   readonly config: ChameleonConfig;
   readonly model: { embed_tokens: Table; layers: Layer[]; norm: Weight };
@@ -158,8 +166,7 @@ export class Chameleon {
     const q = headNormRope(project(x, w.q_proj).reshape(B, T, heads, headDim), { ...w.q_norm, ...rotated });
     const into = cache && { cache: cache.k, base: cache.base };
     const k = headNormRope(project(x, w.k_proj).reshape(B, T, kvHeads, headDim), { ...w.k_norm, ...rotated, into });
-    const own = project(x, w.v_proj).reshape(B, T, kvHeads, headDim);
-    const v = cache ? writeCache(own, cache.v, cache.base) : own;
+    const v = values(x, w.v_proj, [B, T, kvHeads, headDim], cache);
     return project(attend.over(q, k, v, index).reshape(B, T, heads * headDim), w.o_proj, residual);
   }
 
