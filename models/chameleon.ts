@@ -23,6 +23,7 @@ import {
   ropeTable,
   scoreRows,
   swiglu,
+  swigluLinear,
   writeCache,
 } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
@@ -152,7 +153,8 @@ export class Chameleon {
     const h = swinNorm ? add(x, rmsnorm(attended, layer.input_layernorm.weight, rmsNormEps)) : attended;
     const { gate_proj, up_proj, down_proj } = layer.mlp;
     const a = before(h, layer.post_attention_layernorm);
-    const inner = swiglu(project(a, gate_proj), project(a, up_proj));
+    const adapted = gate_proj.lora || up_proj.lora;
+    const inner = adapted ? swiglu(project(a, gate_proj), project(a, up_proj)) : swigluLinear(a, gate_proj.weight, up_proj.weight);
     if (!swinNorm) return project(inner, down_proj, h);
     return add(h, rmsnorm(project(inner, down_proj), layer.post_attention_layernorm.weight, rmsNormEps));
   }

@@ -18,6 +18,7 @@ import {
   ropeTable,
   scale,
   swiglu,
+  swigluLinear,
 } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
@@ -27,7 +28,7 @@ import type { Values } from "../kernels/kernel.ts";
 import { layerNormDwLoops, layerNormDxLoops, layerNormLoops } from "../kernels/layer_norm/layer_norm.check.ts";
 import { rmsnormDwLoops, rmsnormDxLoops, rmsnormLoops } from "../kernels/rmsnorm/rmsnorm.check.ts";
 import { ropeLoops } from "../kernels/rope/rope.check.ts";
-import { swigluBackwardLoops, swigluLoops } from "../kernels/swiglu/swiglu.check.ts";
+import { gatedProductLoops, swigluBackwardLoops, swigluLoops } from "../kernels/swiglu/swiglu.check.ts";
 
 const device = await openDevice();
 const rng = new Rng(8, "gradients of small ops");
@@ -49,6 +50,7 @@ interface Case {
 /** The checks' loops read any array of numbers; here they get f64. */
 const as = (x: Record<string, Float64Array | Uint32Array | number>) => x as unknown as Values;
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+const sum = (n: number, of: (i: number) => number) => Array.from({ length: n }, (_, i) => of(i)).reduce((a, v) => a + v, 0);
 const weigh = (y: Float64Array, w: Float64Array) => y.reduce((sum, v, i) => sum + v * w[i], 0);
 /** Drawn in f32, so that device and reference start from the same numbers. */
 const draw = (n: number) => Float64Array.from(rng.normals(n));
@@ -333,6 +335,42 @@ for (const denominator of ["weights", 7] as const) {
         return crossEntropy(logits, words("targets", targets), w, { denominator }).loss;
       },
     });
+  });
+}
+
+for (const M of [1, 3]) {
+  test(`swigluLinear of ${M} rows has the gradients of its parts; without them one row is one launch`, async () => {
+    const [N, K] = [8, 12];
+    const row = (x: Float64Array, m: number) => x.subarray(m * K, (m + 1) * K);
+    const forward = ({ x, gate, up }: Arrays) =>
+      Float64Array.from(Array.from({ length: M }, (_, m) => [...gatedProductLoops({ N, K }, as({ x: row(x, m), gate, up })).h]).flat());
+    const product = (x: Float64Array, w: Float64Array) =>
+      Float64Array.from({ length: M * N }, (_, i) => row(x, Math.floor(i / N)).reduce((sum, v, k) => sum + v * w[(i % N) * K + k], 0));
+    const c = { n: M * N, accg: 0, accu: 0 };
+    const data = { x: draw(M * K), gate: draw(N * K), up: draw(N * K) };
+    await judge({
+      shapes: { x: [M, K], gate: [N, K], up: [N, K] },
+      forward,
+      gradient: ({ x, gate, up }, dh) => {
+        const { dg, du } = swigluBackwardLoops(c, as({ g: product(x, gate), u: product(x, up), dh }));
+        const weights = (d: Float64Array) =>
+          Float64Array.from({ length: N * K }, (_, i) => sum(M, (m) => d[m * N + Math.floor(i / K)] * x[m * K + (i % K)]));
+        const back = (d: Float64Array, w: Float64Array, i: number) => sum(N, (n) => d[Math.floor(i / K) * N + n] * w[n * K + (i % K)]);
+        return { x: x.map((_, i) => back(dg, gate, i) + back(du, up, i)), gate: weights(dg), up: weights(du) };
+      },
+      op: ({ x, gate, up }) => swigluLinear(x, gate, up),
+    });
+    const tape = new Tape(device);
+    const stored = (name: "gate" | "up") => device.tensor([N, K], { name, data: Float32Array.from(data[name]) });
+    const h = tape.keep(swigluLinear(tape.input("x", [M, K]), stored("gate"), stored("up")));
+    assert.is(tape.launches.length, M === 1 && device.capabilities.lanes >= 4 ? 1 : 3);
+    const plan = await tape.plan();
+    const [got] = await plan.write("x", Float32Array.from(data.x)).run().read(h);
+    assert.ok(distance(got, forward(data)) < 1e-5);
+    const packed = (name: string) => device.matrix([N, 16], { dtype: "int8", name, groupSize: 8 });
+    const other = new Tape(device);
+    swigluLinear(other.input("x", [M, 16]), packed("gate"), packed("up"));
+    assert.is(other.launches.length, 3);
   });
 }
 

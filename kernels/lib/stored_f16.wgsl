@@ -6,6 +6,8 @@ fn stored1(r: u32, c: u32, C: u32, G: u32) -> f32 {
   return f32(stored[i / 4u][i % 4u]);
 }
 
+fn wide4(w: Stored4) -> vec4f { return vec4f(w); }
+
 fn stored4(r: u32, q: u32, C: u32, G: u32) -> vec4f {
-  return vec4f(stored[r * (C / 4u) + q]);
+  return wide4(stored[r * (C / 4u) + q]);
 }
