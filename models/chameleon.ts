@@ -14,18 +14,20 @@ import {
   embedding,
   gatherRows,
   type HeadOptions,
-  layerNorm,
+  headNormRope,
   linear,
   linearCrossEntropy,
+  linearInto,
   type RopeTable,
   rmsnorm,
-  rope,
   ropeTable,
   scoreRows,
   swiglu,
+  swigluLinear,
+  writeCache,
 } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
-import type { Tape } from "../engine/tape.ts";
+import type { Scalar, Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
@@ -66,15 +68,27 @@ export interface Layer {
   mlp: { gate_proj: Linear; up_proj: Linear; down_proj: Linear };
 }
 
-/** How a layer attends: over the sequence itself, or over a cache. q (B,T,N,D), k and v (B,T,K,D) -> (B,T,N,D). */
-export type Attend = (q: Tensor, k: Tensor, v: Tensor, layer: number) => Tensor;
+/** A layer's cache, keys and values (B,cap,K,D): new tokens are put at `base`. */
+export interface LayerCache {
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly base: Scalar | number;
+}
+
+/** How layers attend: over the sequence itself, or over a cache. */
+export interface Attend {
+  /** Where a layer's keys and values go; without it they are tensors of the sequence alone. */
+  cache?(layer: number): LayerCache;
+  /** q (B,T,N,D), k and v (B,T,K,D) or the layer's cache, with the new tokens in it -> (B,T,N,D). */
+  over(q: Tensor, k: Tensor, v: Tensor, layer: number): Tensor;
+}
 
 /** Reads a checkpoint tensor as f32 by name. */
 export type TensorReader = (name: string, shape: readonly number[]) => Promise<Float32Array>;
 
 /** Attention within the sequence: causal, keys before `start` (u32, B) unseen where rows are padded on the left. */
 export function selfAttention(start?: Tensor): Attend {
-  return (q, k, v) => attention(q, k, v, { causal: true, start });
+  return { over: (q, k, v) => attention(q, k, v, { causal: true, start }) };
 }
 
 /** x W^T (+ residual), plus the low-rank part where the layer has one: every linear layer of attention and MLP. x (..., in) -> (..., out). */
@@ -82,6 +96,21 @@ export function project(x: Tensor, layer: Linear, residual?: Tensor): Tensor {
   const y = linear(x, layer.weight, { residual });
   if (layer.lora && layer.lora_A && layer.lora_B) addLowRank(y, x, { A: layer.lora_A.weight, B: layer.lora_B.weight, ...layer.lora });
   return y;
+}
+
+/** What a layer needs to attend besides its weights and input. */
+interface Attending {
+  readonly positions: Tensor;
+  readonly table: RopeTable;
+  readonly attend: Attend;
+  readonly index: number;
+}
+
+/** A layer's values (B,T,K,D), or its cache with them in it. */
+function values(x: Tensor, layer: Linear, shape: readonly number[], cache: LayerCache | undefined): Tensor {
+  if (cache && shape[1] === 1 && !layer.lora) return linearInto(x, layer.weight, { cache: cache.v, base: cache.base });
+  const v = project(x, layer).reshape(...shape);
+  return cache ? writeCache(v, cache.v, cache.base) : v;
 }
 
 export class Chameleon {
@@ -111,40 +140,36 @@ export class Chameleon {
     let x = ids.tape.scope("embed", () => embedding(embed_tokens.weight, ids, { skip: padId, rows: embed_tokens.rows }));
     this.model.layers.forEach((layer, i) => {
       const input = x;
-      const block = () => this.block(input, layer, positions, table, (q, k, v) => attend(q, k, v, i));
+      const block = () => this.block(input, layer, { positions, table, attend, index: i });
       x = ids.tape.scope(`layer${i}`, () => (recompute ? ids.tape.recompute(block) : block()));
     });
     return rmsnorm(x, this.model.norm.weight, rmsNormEps);
   }
 
-  private block(x: Tensor, layer: Layer, positions: Tensor, table: RopeTable, attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor): Tensor {
+  private block(x: Tensor, layer: Layer, how: Attending): Tensor {
     const { rmsNormEps, swinNorm } = this.config;
     const before = (t: Tensor, norm: Weight) => (swinNorm ? t : rmsnorm(t, norm.weight, rmsNormEps));
-    const attended = this.attention(before(x, layer.input_layernorm), layer.self_attn, positions, table, attend, swinNorm ? undefined : x);
+    const attended = this.attention(before(x, layer.input_layernorm), layer.self_attn, how, swinNorm ? undefined : x);
     const h = swinNorm ? add(x, rmsnorm(attended, layer.input_layernorm.weight, rmsNormEps)) : attended;
     const { gate_proj, up_proj, down_proj } = layer.mlp;
     const a = before(h, layer.post_attention_layernorm);
-    const inner = swiglu(project(a, gate_proj), project(a, up_proj));
+    const adapted = gate_proj.lora || up_proj.lora;
+    const inner = adapted ? swiglu(project(a, gate_proj), project(a, up_proj)) : swigluLinear(a, gate_proj.weight, up_proj.weight);
     if (!swinNorm) return project(inner, down_proj, h);
     return add(h, rmsnorm(project(inner, down_proj), layer.post_attention_layernorm.weight, rmsNormEps));
   }
 
   /** Attention with its projections; adds `residual` if given. x (B,T,C) -> (B,T,C). */
-  private attention(
-    x: Tensor,
-    w: Layer["self_attn"],
-    positions: Tensor,
-    table: RopeTable,
-    attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor,
-    residual?: Tensor,
-  ): Tensor {
+  private attention(x: Tensor, w: Layer["self_attn"], { positions, table, attend, index }: Attending, residual?: Tensor): Tensor {
     const { heads, kvHeads, headDim } = this.config;
     const [B, T] = x.shape;
-    const normed = (t: Tensor, n: Norm) => rope(layerNorm(t, n.weight, n.bias, 1e-5), table, positions);
-    const q = normed(project(x, w.q_proj).reshape(B, T, heads, headDim), w.q_norm);
-    const k = normed(project(x, w.k_proj).reshape(B, T, kvHeads, headDim), w.k_norm);
-    const v = project(x, w.v_proj).reshape(B, T, kvHeads, headDim);
-    return project(attend(q, k, v).reshape(B, T, heads * headDim), w.o_proj, residual);
+    const cache = attend.cache?.(index);
+    const rotated = { eps: 1e-5, table, positions };
+    const q = headNormRope(project(x, w.q_proj).reshape(B, T, heads, headDim), { ...w.q_norm, ...rotated });
+    const into = cache && { cache: cache.k, base: cache.base };
+    const k = headNormRope(project(x, w.k_proj).reshape(B, T, kvHeads, headDim), { ...w.k_norm, ...rotated, into });
+    const v = values(x, w.v_proj, [B, T, kvHeads, headDim], cache);
+    return project(attend.over(q, k, v, index).reshape(B, T, heads * headDim), w.o_proj, residual);
   }
 
   /** Scores over the vocabulary for hidden states (..., C): (..., V). With `rows` (u32, R) only those positions are scored: (R, V). */

@@ -2,7 +2,7 @@
 // continuations have a suffix of their own. Row r continues prefix floor(r / branches).
 import type { Device } from "../engine/device.ts";
 import { WorldlineError } from "../engine/errors.ts";
-import { attention, attentionCached, writeCache } from "../engine/ops/index.ts";
+import { attention, attentionCached } from "../engine/ops/index.ts";
 import type { Scalar } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { ChameleonConfig } from "../weights/names.ts";
@@ -67,23 +67,20 @@ export class KVCache {
 
   /** Attention that fills the prefixes: rows are prompts, their tokens come all at once, or in parts that begin at `base`. */
   filling(base?: Scalar): Attend {
-    return (q, k, v, layer) => {
-      const suffix = this.prefix[layer];
-      writeCache(k, suffix.k, base ?? 0);
-      writeCache(v, suffix.v, base ?? 0);
-      if (base) return attentionCached(q, { suffix, base, start: this.start });
-      return attention(q, k, v, { causal: true, start: this.start });
+    const { start } = this;
+    return {
+      cache: (layer) => ({ ...this.prefix[layer], base: base ?? 0 }),
+      over: (q, k, v) => (base ? attentionCached(q, { suffix: { k, v }, base, start }) : attention(q, k, v, { causal: true, start })),
     };
   }
 
   /** Attention of suffix tokens from position `base` on: each row sees its prefix and its own suffix. */
   continuing(base: Scalar | number): Attend {
-    return (q, k, v, layer) => {
-      const suffix = this.suffix[layer];
-      writeCache(k, suffix.k, base);
-      writeCache(v, suffix.v, base);
-      const { branches } = this.shape;
-      return attentionCached(q, { prefix: { ...this.prefix[layer], branches }, start: this.start, suffix, base });
+    const { start } = this;
+    const { branches } = this.shape;
+    return {
+      cache: (layer) => ({ ...this.suffix[layer], base }),
+      over: (q, k, v, layer) => attentionCached(q, { prefix: { ...this.prefix[layer], branches }, start, suffix: { k, v }, base }),
     };
   }
 

@@ -10,6 +10,7 @@ import {
   dot,
   embedding,
   gatherRows,
+  headNormRope,
   layerNorm,
   permute,
   rmsnorm,
@@ -17,6 +18,7 @@ import {
   ropeTable,
   scale,
   swiglu,
+  swigluLinear,
 } from "../engine/ops/index.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
@@ -26,7 +28,7 @@ import type { Values } from "../kernels/kernel.ts";
 import { layerNormDwLoops, layerNormDxLoops, layerNormLoops } from "../kernels/layer_norm/layer_norm.check.ts";
 import { rmsnormDwLoops, rmsnormDxLoops, rmsnormLoops } from "../kernels/rmsnorm/rmsnorm.check.ts";
 import { ropeLoops } from "../kernels/rope/rope.check.ts";
-import { swigluBackwardLoops, swigluLoops } from "../kernels/swiglu/swiglu.check.ts";
+import { gatedProductLoops, swigluBackwardLoops, swigluLoops } from "../kernels/swiglu/swiglu.check.ts";
 
 const device = await openDevice();
 const rng = new Rng(8, "gradients of small ops");
@@ -48,6 +50,7 @@ interface Case {
 /** The checks' loops read any array of numbers; here they get f64. */
 const as = (x: Record<string, Float64Array | Uint32Array | number>) => x as unknown as Values;
 const sizeOf = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+const sum = (n: number, of: (i: number) => number) => Array.from({ length: n }, (_, i) => of(i)).reduce((a, v) => a + v, 0);
 const weigh = (y: Float64Array, w: Float64Array) => y.reduce((sum, v, i) => sum + v * w[i], 0);
 /** Drawn in f32, so that device and reference start from the same numbers. */
 const draw = (n: number) => Float64Array.from(rng.normals(n));
@@ -186,6 +189,52 @@ test("rope, against tables made in f64", async () => {
   });
 });
 
+test("headNormRope has the gradients of layerNorm and rope; without one, or into a cache, it is one launch with their result", async () => {
+  const [R, T, H, D, cap] = [2, 3, 2, 8, 5];
+  const positions = words("positions", Uint32Array.of(4, 5, 6, 0, 1, 2));
+  const table = ropeTable(device, { theta: 100, headDim: D, positions: 10 });
+  const [cos, sin] = (await device.read(table.cos, table.sin)) as Float32Array[];
+  const tables = { cos: Float64Array.from(cos), sin: Float64Array.from(sin), positions: Uint32Array.of(4, 5, 6, 0, 1, 2) };
+  const norm = { rows: R * T * H, D, heads: H, eps: 1e-3, acc: 0, accw: 0, accb: 0 };
+  const turn = { rows: R * T, H, D, sign: 1, acc: 0 };
+  const forward = (x: Arrays) => ropeLoops(turn, as({ x: layerNormLoops(norm, as(x)).y, ...tables })).y;
+  await judge({
+    shapes: { x: [R, T, H, D], w: [H, D], b: [H, D] },
+    forward,
+    gradient: ({ x, w, b }, dy) => {
+      const { mean, rstd } = layerNormLoops(norm, as({ x, w, b }));
+      const back = ropeLoops({ ...turn, sign: -1 }, as({ x: dy, ...tables })).y;
+      const { dw, db } = layerNormDwLoops(norm, as({ x, mean, rstd, dy: back }));
+      return { x: layerNormDxLoops(norm, as({ x, w, mean, rstd, dy: back })).dx, w: dw, b: db };
+    },
+    op: ({ x, w, b }) => headNormRope(x, { weight: w, bias: b, eps: 1e-3, table, positions }),
+  });
+  const data = { x: draw(R * T * H * D), w: draw(H * D), b: draw(H * D) };
+  const want = forward(data);
+  const stored = (name: "w" | "b") => device.tensor([H, D], { name, data: Float32Array.from(data[name]) });
+  const cache = device.tensor([R, cap, H, D], { name: "cache" });
+  const tape = new Tape(device);
+  const x = tape.input("x", [R, T, H, D]);
+  const options = { weight: stored("w"), bias: stored("b"), eps: 1e-3, table, positions };
+  const fresh = tape.keep(headNormRope(x, options));
+  headNormRope(x, { ...options, into: { cache, base: tape.scalar("base") } });
+  assert.is(tape.launches.length, 2);
+  assert.throws(() => headNormRope(x, { ...options, weight: words("w", new Uint32Array(D)) }), /w and b must be \(2, 8\)/);
+  const narrow = device.tensor([R, 2, H, D]);
+  assert.throws(() => headNormRope(x, { ...options, into: { cache: narrow, base: 0 } }), /the cache must be \(2, at least 3, 2, 8\)/);
+  const plan = await tape.plan();
+  plan.write("x", Float32Array.from(data.x)).set("base", 1).run();
+  const [got] = await plan.read(fresh);
+  assert.ok(distance(got, want) < 1e-5);
+  plan.set("base", 3).run();
+  const [held] = await device.read(cache);
+  const token = (r: number, t: number) => want.subarray((r * T + t) * H * D, (r * T + t + 1) * H * D);
+  const empty = new Float64Array(H * D);
+  // Tokens of the first run, of which two were overwritten by the second's; its third is past the end.
+  const rows = [0, 1].flatMap((r) => [empty, token(r, 0), token(r, 1), token(r, 0), token(r, 1)]);
+  assert.ok(distance(held, Float64Array.from(rows.flatMap((row) => [...row]))) < 1e-5);
+});
+
 test("rope scaling: linear divides positions, dynamic grows theta past the trained length", async () => {
   const angle = async (o: Parameters<typeof ropeTable>[1]) => {
     const { cos, sin } = ropeTable(device, o);
@@ -286,6 +335,42 @@ for (const denominator of ["weights", 7] as const) {
         return crossEntropy(logits, words("targets", targets), w, { denominator }).loss;
       },
     });
+  });
+}
+
+for (const M of [1, 3]) {
+  test(`swigluLinear of ${M} rows has the gradients of its parts; without them one row is one launch`, async () => {
+    const [N, K] = [8, 12];
+    const row = (x: Float64Array, m: number) => x.subarray(m * K, (m + 1) * K);
+    const forward = ({ x, gate, up }: Arrays) =>
+      Float64Array.from(Array.from({ length: M }, (_, m) => [...gatedProductLoops({ N, K }, as({ x: row(x, m), gate, up })).h]).flat());
+    const product = (x: Float64Array, w: Float64Array) =>
+      Float64Array.from({ length: M * N }, (_, i) => row(x, Math.floor(i / N)).reduce((sum, v, k) => sum + v * w[(i % N) * K + k], 0));
+    const c = { n: M * N, accg: 0, accu: 0 };
+    const data = { x: draw(M * K), gate: draw(N * K), up: draw(N * K) };
+    await judge({
+      shapes: { x: [M, K], gate: [N, K], up: [N, K] },
+      forward,
+      gradient: ({ x, gate, up }, dh) => {
+        const { dg, du } = swigluBackwardLoops(c, as({ g: product(x, gate), u: product(x, up), dh }));
+        const weights = (d: Float64Array) =>
+          Float64Array.from({ length: N * K }, (_, i) => sum(M, (m) => d[m * N + Math.floor(i / K)] * x[m * K + (i % K)]));
+        const back = (d: Float64Array, w: Float64Array, i: number) => sum(N, (n) => d[Math.floor(i / K) * N + n] * w[n * K + (i % K)]);
+        return { x: x.map((_, i) => back(dg, gate, i) + back(du, up, i)), gate: weights(dg), up: weights(du) };
+      },
+      op: ({ x, gate, up }) => swigluLinear(x, gate, up),
+    });
+    const tape = new Tape(device);
+    const stored = (name: "gate" | "up") => device.tensor([N, K], { name, data: Float32Array.from(data[name]) });
+    const h = tape.keep(swigluLinear(tape.input("x", [M, K]), stored("gate"), stored("up")));
+    assert.is(tape.launches.length, M === 1 && device.capabilities.lanes >= 4 ? 1 : 3);
+    const plan = await tape.plan();
+    const [got] = await plan.write("x", Float32Array.from(data.x)).run().read(h);
+    assert.ok(distance(got, forward(data)) < 1e-5);
+    const packed = (name: string) => device.matrix([N, 16], { dtype: "int8", name, groupSize: 8 });
+    const other = new Tape(device);
+    swigluLinear(other.input("x", [M, 16]), packed("gate"), packed("up"));
+    assert.is(other.launches.length, 3);
   });
 }
 

@@ -4,7 +4,7 @@ import { test } from "uvu";
 import * as assert from "uvu/assert";
 import { openDevice } from "../engine/node.ts";
 import { attention, attentionCached, writeCache } from "../engine/ops/attention.ts";
-import { linear, matmul } from "../engine/ops/matmul.ts";
+import { linear, linearInto, matmul } from "../engine/ops/matmul.ts";
 import { Rng } from "../engine/rng.ts";
 import { Tape } from "../engine/tape.ts";
 import type { Tensor } from "../engine/tensor.ts";
@@ -219,10 +219,31 @@ test("attention over a cache written token by token agrees with attention over t
   }
 });
 
+test("a product written token by token into a cache agrees with the product", async () => {
+  const [R, cap, K] = [3, 4, 12];
+  for (const N of [8, 6]) {
+    const w = draw(N * K);
+    const xs = Array.from({ length: cap }, () => draw(R * K));
+    const cache = device.tensor([R, cap, 2, N / 2], { name: "cache" });
+    const tape = new Tape(device);
+    const weight = device.tensor([N, K], { name: "w", data: Float32Array.from(w) });
+    linearInto(tape.input("x", [R, 1, K]), weight, { cache, base: tape.scalar("base") });
+    const plan = await tape.plan();
+    for (const [t, x] of xs.entries()) plan.write("x", Float32Array.from(x)).set("base", t).run();
+    const want = Float64Array.from({ length: R * cap * N }, (_, i) => {
+      const [r, t, n] = [Math.floor(i / (cap * N)), Math.floor(i / N) % cap, i % N];
+      return xs[t].subarray(r * K, (r + 1) * K).reduce((sum, v, k) => sum + v * w[n * K + k], 0);
+    });
+    assert.ok(distance((await device.read(cache))[0], want) < 1e-5, `${N} values a token`);
+  }
+});
+
 test("shapes that do not fit are named", () => {
   const tape = new Tape(device);
   const x = tape.input("x", [4, 128]);
   assert.throws(() => linear(x, tape.input("w", [64, 256])), /linear: x \(4, 128\) and w \(64, 256\): w must be \(out, 128\)/);
+  const cache = device.tensor([4, 3, 2, 8]);
+  assert.throws(() => linearInto(x, tape.input("v", [8, 128]), { cache, base: 0 }), /the cache must be \(4, room, 8\)/);
   assert.throws(() => matmul(x, tape.input("y", [64, 4])), /the inner sizes 128 and 64 differ/);
   const q = tape.input("q", [2, 4, 3, 8]);
   const k = tape.input("k", [2, 4, 2, 8]);

@@ -22,7 +22,9 @@ import {
   selfAttention,
   sequenceInputs,
 } from "../models/chameleon.ts";
+import { Generator } from "../models/generate.ts";
 import { type Adapter, adapterData, adapterTensors, createAdapter, trainAdapter, withAdapter } from "../models/lora.ts";
+import { fixedRules } from "../models/rules.ts";
 import { collate, type Example, shapeFor } from "../train/data.ts";
 import {
   allLinear,
@@ -39,7 +41,7 @@ import {
 import type { ChameleonConfig } from "../weights/names.ts";
 import { goldenPath } from "./goldens.ts";
 import { referenceLoss } from "./reference_chameleon.ts";
-import { messageOf, randomExamples, scratchFolder, type TinyModel, tinyConfig, tinyModel } from "./tiny_model.ts";
+import { fullForward, messageOf, randomExamples, scratchFolder, type TinyModel, tinyConfig, tinyModel } from "./tiny_model.ts";
 
 const device = await openDevice();
 const size = (a: ArrayLike<number>) => Math.sqrt(Array.from(a).reduce((s, v) => s + v * v, 0));
@@ -389,6 +391,28 @@ test("a damaged adapter, or one of another model, is refused in one sentence", a
     await messageOf(() => createAdapter(device, config, lora({ target: ["query"] }), new Rng(1))),
     /\["query"\] names no linear layer/,
   );
+});
+
+test("with an adapter cached and uncached decoding agree, ids and log-probabilities", async () => {
+  const config = tinyConfig();
+  const m = await tinyModel(device, config, 7);
+  const model = withAdapter(m.lm, await warm(config, lora({ target: ["q_proj", "k_proj", "v_proj"] })));
+  const [V, newTokens] = [config.vocabSize, 6];
+  const prompt = Uint32Array.of(0, 9, 12, 30);
+  const rules = fixedRules(new Uint8Array(V).fill(1));
+  const g = await Generator.make(device, model, { prompts: 1, branches: 1, promptTokens: prompt.length, newTokens, rules });
+  const [[got]] = await g.run([prompt], { temperature: 0, seed: 0 });
+  g.destroy();
+  const forward = await fullForward(device, model, prompt.length + newTokens);
+  const sequence = [...prompt];
+  for (let t = 0; t < newTokens; t++) {
+    const row = (await forward(sequence)).subarray((sequence.length - 1) * V, sequence.length * V);
+    const best = Math.max(...row);
+    sequence.push(row.indexOf(best));
+    const want = -Math.log(row.reduce((sum, v) => sum + Math.exp(v - best), 0));
+    assert.ok(Math.abs(got.logprobs[t] - want) < 1e-4, `token ${t}: ${got.logprobs[t]} but must be ${want}`);
+  }
+  assert.equal([...got.ids], sequence.slice(prompt.length));
 });
 
 test("two adapters over one base hold the base once, and each gives its own answer", async () => {

@@ -107,14 +107,14 @@ function stream(taps: Taps, lm: Chameleon): Map<string, Tensor> {
   const { self_attn: attn, mlp, ...norms } = lm.model.layers[0];
   const put = (name: string, t: Tensor) => void parts.set(`layer0.${name}`, t);
   for (const [name, { weight }] of Object.entries({ ...norms, ...attn, ...mlp })) put(name, taps.of(weight));
-  for (const name of ["q", "k"]) put(`${name}_rope`, taps.of(parts.get(`layer0.${name}_norm`)!, "rope"));
+  for (const name of ["q", "k"]) put(`${name}_rope`, parts.get(`layer0.${name}_norm`)!);
   put("attn_out", taps.of(parts.get("layer0.q_rope")!, "attention"));
   put("lse", taps.of(parts.get("layer0.q_rope")!, "attention", 1));
   put("mlp_act", taps.of(parts.get("layer0.gate_proj")!, "swiglu"));
   return parts;
 }
 
-/** What follows from kept results: module outputs where the residual was added in the same launch, attention weights, and rotary tables. */
+/** What follows from kept results: module outputs where the residual was added or heads were rotated in the same launch, attention weights, rotary tables. */
 function derive(
   values: Map<string, Float32Array>,
   { config: c }: Chameleon,
@@ -140,8 +140,20 @@ function derive(
       `layer0.rope_${name}`,
       Float32Array.from({ length: T * c.headDim }, (_, i) => table[Math.floor(i / c.headDim) * half + (i % half)]),
     );
+  for (const [name, H] of Object.entries({ q: c.heads, k: c.kvHeads }))
+    values.set(`layer0.${name}_norm`, turnedBack(at(`${name}_rope`), cos, sin, { T, H, D: c.headDim }));
   values.set("layer0.attn_probs", probabilities(at("q_rope"), at("k_rope"), at("lse"), { B, T, N: c.heads, K: c.kvHeads, D: c.headDim }));
   values.delete("layer0.lse");
+}
+
+/** Heads (B, T, H, D) before their rotation by the tables' angles, from those after it. */
+function turnedBack(y: Float32Array, cos: Float32Array, sin: Float32Array, { T, H, D }: Record<"T" | "H" | "D", number>): Float32Array {
+  const half = D / 2;
+  return y.map((v, i) => {
+    const [c, position] = [i % D, Math.floor(i / (H * D)) % T];
+    const turn = position * half + (c % half);
+    return c < half ? v * cos[turn] + y[i + half] * sin[turn] : v * cos[turn] - y[i - half] * sin[turn];
+  });
 }
 
 /** exp(score - lse), (B, N, T, T): the weights that the attention kernel used, from its own queries, keys and log-sums. */

@@ -104,14 +104,15 @@ function checkPrefix({ k, v, branches }: NonNullable<CachedKeys["prefix"]>, R: n
     throw new ShapeError("attentionCached", { k }, `${rows} prompts of ${branches} branches make ${rows * branches} rows, q has ${R}`);
 }
 
-/** Puts x (R, T, K, D) into cache (R, cap, K, D) at tokens base ... base + T - 1. Tokens past the end are dropped. */
-export function writeCache(x: Tensor, cache: Tensor, base: Scalar | number): void {
+/** Puts x (R, T, K, D) into cache (R, cap, K, D) at tokens base ... base + T - 1, and gives the cache. Tokens past the end are dropped. */
+export function writeCache(x: Tensor, cache: Tensor, base: Scalar | number): Tensor {
   const [R, T, K, D] = fourOf("writeCache", "x", x);
   const [rows, cap] = fourOf("writeCache", "cache", cache);
   if (rows !== R || cache.shape[2] !== K || cache.shape[3] !== D || cap < T) {
     throw new ShapeError("writeCache", { x, cache }, `the cache must be (${R}, at least ${T}, ${K}, ${D})`);
   }
   x.tape.launch(cacheWrite, { x, cache }, { R, T, C: K * D, cap, base });
+  return cache;
 }
 
 function fourOf(op: string, name: string, t: Tensor): readonly number[] {

@@ -5,6 +5,7 @@ export * from "./elementwise.ts";
 export * from "./embedding.ts";
 export * from "./flow.ts";
 export * from "./group_norm.ts";
+export * from "./head_norm_rope.ts";
 export * from "./loss.ts";
 export * from "./low_rank.ts";
 export * from "./matmul.ts";

@@ -4,7 +4,7 @@ import { accumulate } from "../../kernels/accumulate/accumulate.ts";
 import { columnSum } from "../../kernels/column_sum/column_sum.ts";
 import { matmul as product } from "../../kernels/matmul/matmul.ts";
 import { ShapeError } from "../errors.ts";
-import type { Tape } from "../tape.ts";
+import type { Scalar, Tape } from "../tape.ts";
 import { rowsOf, type Tensor } from "../tensor.ts";
 import { banded, bands } from "./bands.ts";
 
@@ -65,6 +65,23 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
   return y;
 }
 
+/**
+ * x W^T of one token a row, x (R, 1, K), w (N, K), straight into a cache (R, cap, ..., of N values a token) at token `base`, which must be below cap; gives
+ * the cache. Has no gradient.
+ */
+export function linearInto(x: Tensor, w: Tensor, { cache, base }: { readonly cache: Tensor; readonly base: Scalar | number }): Tensor {
+  const [R, cap] = cache.shape;
+  const [M, K] = rowsOf(x);
+  const N = w.shape[0];
+  if (w.shape.length !== 2 || w.shape[1] !== K)
+    throw new ShapeError("linearInto", { x, w }, `w must be (out, ${K}), one column for each of x`);
+  if (M !== R || cache.size !== R * cap * N) throw new ShapeError("linearInto", { x, w, cache }, `the cache must be (${M}, room, ${N})`);
+  // Every start is a multiple of N: a kernel that fits the first one fits all.
+  const startY = typeof base === "number" ? base * N : base.map((token) => token * N);
+  multiply(x.tape, { a: x, b: w, y: cache }, { M, N, K, transB: 1, strideY: cap * N, startY });
+  return cache;
+}
+
 export interface MatmulOptions {
   /** a is stored (K, M). */
   readonly transposeA?: boolean;
@@ -117,7 +134,7 @@ interface Sizes {
   readonly startA?: number;
   /** y as a block of columns of a wider matrix. */
   readonly strideY?: number;
-  readonly startY?: number;
+  readonly startY?: number | Scalar;
 }
 
 /** dw (N, K) (+)= dy^T x: dy (M, ...), of which N columns from `first` on count, x (M, K). A dw larger than one binding is written in row ranges. */
@@ -143,7 +160,7 @@ export function multiply(tape: Tape, { a, b, y, bias, residual }: Operands, size
     const { scales = unread, group = 0 } = tensor.quantized ?? {};
     const begins = transB === 1 || first === 0;
     const part = transB
-      ? { N: rows, K, startA, startY: startY + first }
+      ? { N: rows, K, startA, startY: typeof startY === "number" ? startY + first : startY.map((start) => start + first) }
       : { N, K: rows, startA: startA + first * (transA ? strideA : 1), startY };
     tape.launch(
       product,

@@ -1,8 +1,9 @@
 // SwiGLU (arXiv 2002.05202): silu(g) * u.
 import { accumulate } from "../../kernels/accumulate/accumulate.ts";
-import { swiglu as forward, swigluBackward } from "../../kernels/swiglu/swiglu.ts";
+import { swiglu as forward, gatedProduct, gatedProductPays, swigluBackward } from "../../kernels/swiglu/swiglu.ts";
 import { ShapeError } from "../errors.ts";
-import type { Tensor } from "../tensor.ts";
+import { rowsOf, type Tensor } from "../tensor.ts";
+import { linear } from "./matmul.ts";
 
 /** silu(g) * u, value by value; g and u have one shape. */
 export function swiglu(g: Tensor, u: Tensor): Tensor {
@@ -27,4 +28,20 @@ export function swiglu(g: Tensor, u: Tensor): Tensor {
     tape.launch(swigluBackward, { g, u, dh: tape.grad(h), dg: tg.tensor, du: tu.tensor }, { n, accg: tg.acc, accu: tu.acc });
   });
   return h;
+}
+
+/** silu(x gate^T) * (x up^T): x (..., K), gate and up (N, K) -> (..., N). One launch for one row where no gradient is wanted, else swiglu of two products. */
+export function swigluLinear(x: Tensor, gate: Tensor, up: Tensor): Tensor {
+  const { tape } = x;
+  const { capabilities, bindingBytes } = tape.device;
+  const [M, K] = rowsOf(x);
+  const N = gate.shape[0];
+  const alike = gate.shape.join() === up.shape.join() && gate.shape[1] === K && gate.dtype === up.dtype && !gate.quantized;
+  const free = ![x, gate, up].some((t) => tape.requires(t));
+  if (M === 1 && alike && free && x.dtype === "f32" && gate.bytes <= bindingBytes && gatedProductPays({ N, K }, capabilities)) {
+    const h = tape.empty([...x.shape.slice(0, -1), N], "f32", "gated");
+    tape.launch(gatedProduct, { x, gate, up, h }, { N, K });
+    return h;
+  }
+  return swiglu(linear(x, gate), linear(x, up));
 }

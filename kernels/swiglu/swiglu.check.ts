@@ -1,5 +1,5 @@
 import { check, type Numbers, type Values } from "../kernel.ts";
-import { swiglu, swigluBackward } from "./swiglu.ts";
+import { gatedProduct, swiglu, swigluBackward } from "./swiglu.ts";
 
 const sigmoid = (a: number) => 1 / (1 + Math.exp(-a));
 /** Normal values, and some far enough out for exp to overflow. */
@@ -20,6 +20,12 @@ export function swigluBackwardLoops({ n, accg, accu }: Numbers, inputs: Values) 
     du[i] += dh[i] * g[i] * s;
   }
   return { dg, du };
+}
+
+export function gatedProductLoops({ N, K }: Numbers, inputs: Values) {
+  const [x, gate, up] = [inputs.x, inputs.gate, inputs.up] as Float32Array[];
+  const dot = (w: Float32Array, n: number) => w.subarray(n * K, (n + 1) * K).reduce((sum, v, k) => sum + v * x[k], 0);
+  return { h: Float64Array.from({ length: N }, (_, n) => dot(gate, n) * sigmoid(dot(gate, n)) * dot(up, n)) };
 }
 
 export default [
@@ -61,5 +67,35 @@ export default [
     tolerance: { f32: 4e-6, f16: 2e-3 },
     dtypes: [{ g: "f16", u: "f16" }],
     bytes: ({ n }) => 20 * n,
+  }),
+  check({
+    kernel: gatedProduct,
+    cases: [
+      { N: 1, K: 1 },
+      { N: 7, K: 5 },
+      { N: 70, K: 12 },
+      { N: 160, K: 64 },
+      { N: 36, K: 300 },
+    ],
+    bench: [
+      { N: 160, K: 64 },
+      { N: 688, K: 256 },
+      { N: 11008, K: 4096 },
+    ],
+    inputs: ({ N, K }, rng) => ({
+      x: rng.normals(K),
+      gate: rng.normals(N * K, 1 / Math.sqrt(K)),
+      up: rng.normals(N * K, 1 / Math.sqrt(K)),
+    }),
+    outputs: ({ N }) => ({ h: N }),
+    reference: gatedProductLoops,
+    tolerance: { f32: 2e-6 },
+    terms: ({ K }) => K,
+    dtypes: [
+      { gate: "f16", up: "f16" },
+      { gate: "bf16", up: "bf16" },
+    ],
+    flops: ({ N, K }) => 4 * N * K,
+    bytes: ({ N, K }, size) => N * K * (size("gate") + size("up")),
   }),
 ];
