@@ -101,11 +101,13 @@ async function peers(filter: string | undefined, flags: PeerFlags): Promise<void
     const best = bestRatio(results);
     if (best)
       ratios.push(
-        `${c.name}: x${digits(best.ratio)} (best other WebGPU engine: ${best.engine}; by processor time x${digits(best.cpu)}, by the shortest times x${digits(best.shortest)})`,
+        `${c.name}: x${digits(best.ratio)} (best other WebGPU engine: ${best.engine}; by medians x${digits(best.medians)}, by processor time x${digits(best.cpu)}, by the shortest times x${digits(best.shortest)})`,
       );
     all.push(...results);
   }
-  print(`\nworldline against the best other WebGPU engine that gives a right result, above 1 is faster:\n${ratios.join("\n")}`);
+  print(
+    `\nworldline against the best other WebGPU engine that gives a right result, medians of the ratio in each round, above 1 is faster:\n${ratios.join("\n")}`,
+  );
   if (flags.json)
     writeFileSync(flags.json, `${JSON.stringify({ format: 1, load: load(), date: new Date().toISOString(), results: all })}\n`);
 }

@@ -79,6 +79,8 @@ export interface PeerResult extends Partial<Summary> {
   readonly gflops?: number;
   /** Median milliseconds of processor time over all threads of its process: on a software adapter what the work costs, however busy the machine. */
   readonly cpu?: number;
+  /** Median over the rounds of this engine's time over worldline's in the same round, which drift of the machine hits alike. */
+  readonly paired?: number;
   readonly way?: string;
   readonly losses?: readonly number[];
   /** Ways that gave a wrong result, or why there is no time. */
@@ -195,6 +197,8 @@ async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, 
     }
     if (round >= 3 && performance.now() - begin > o.seconds * 1000) break;
   }
+  // An engine that gives no time any more has died, so that the n-th time of each is of one round.
+  const own = [...times].find(([p]) => p.name === "worldline")?.[1] ?? [];
   return players.map((p) => {
     const a = answers.get(p)!;
     const base = { engine: p.name, version: p.version, note: p.note, case: c.name };
@@ -203,7 +207,20 @@ async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, 
     const { error, first, way, tried, losses } = a;
     if (all.length === 0) return { ...base, error, first, failed: p.dead ?? "it gave no time" };
     const summary = summarize(all);
-    return { ...base, ...summary, error, first, way, tried, losses, gflops: c.flops / summary.median / 1e6, cpu: median(spent.get(p)!) };
+    const ratios = all.slice(0, own.length).map((ms, round) => ms / own[round]);
+    const paired = ratios.length ? median(ratios) : undefined;
+    return {
+      ...base,
+      ...summary,
+      paired,
+      error,
+      first,
+      way,
+      tried,
+      losses,
+      gflops: c.flops / summary.median / 1e6,
+      cpu: median(spent.get(p)!),
+    };
   });
 }
 
@@ -217,7 +234,7 @@ export function peerLines(c: PeerCase, results: readonly PeerResult[]): string[]
       if (r.median === undefined) return `${name} ${r.failed}`;
       const ratio =
         own?.median && r.engine !== "worldline"
-          ? `  x${(r.median / own.median).toFixed(2)} of worldline's time, x${(r.cpu! / own.cpu!).toFixed(2)} of its processor time`
+          ? `  x${r.paired!.toFixed(2)} of worldline's time, x${(r.cpu! / own.cpu!).toFixed(2)} of its processor time`
           : "";
       const more = [r.way, ...(r.tried ?? []), r.losses && `losses ${r.losses.map((l) => l.toFixed(4)).join(", ")}`]
         .filter(Boolean)
@@ -227,15 +244,20 @@ export function peerLines(c: PeerCase, results: readonly PeerResult[]): string[]
   ];
 }
 
-/**
- * Ratios to the best other WebGPU engine that gives a right result: by medians; by processor time, against the one that takes least of it;
- * and by each one's shortest time.
- */
-export function bestRatio(results: readonly PeerResult[]): { ratio: number; engine: string; cpu: number; shortest: number } | undefined {
+/** Ratios to the best other WebGPU engine that gives a right result, the least of each: round by round, of medians, of processor time and of shortest times. */
+export function bestRatio(
+  results: readonly PeerResult[],
+): { ratio: number; engine: string; medians: number; cpu: number; shortest: number } | undefined {
   const own = results.find((r) => r.engine === "worldline");
   const others = results.filter((r) => r.median !== undefined && r.engine !== "worldline" && r.engine !== "jax-js wasm");
   if (own?.median === undefined || others.length === 0) return undefined;
-  const best = others.reduce((a, b) => (b.median! < a.median! ? b : a));
+  const best = others.reduce((a, b) => (b.paired! < a.paired! ? b : a));
   const least = (of: (r: PeerResult) => number) => Math.min(...others.map(of)) / of(own);
-  return { ratio: best.median! / own.median, engine: best.engine, cpu: least((r) => r.cpu!), shortest: least((r) => r.min!) };
+  return {
+    ratio: best.paired!,
+    engine: best.engine,
+    medians: least((r) => r.median!),
+    cpu: least((r) => r.cpu!),
+    shortest: least((r) => r.min!),
+  };
 }
