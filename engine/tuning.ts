@@ -86,9 +86,21 @@ export function descriptionHash(kernel: Kernel): string {
   return hashText(JSON.stringify([name, reads, writes, params, types, parts]));
 }
 
+/** The helper files that a name stands for: one, or one for each type that the binding in braces may have. */
+function helpers(kernel: Kernel, variant: Variant, lib: string): string[] {
+  const binding = /\{(\w+)\}/.exec(lib)?.[1];
+  if (!binding) return [lib];
+  const type = kernel.types[binding];
+  const dtypes = variant.dtypes?.[binding] ?? (typeof type === "object" ? type.dtypes : []);
+  return dtypes.map((dtype) => lib.replace(`{${binding}}`, dtype));
+}
+
 /** The shader files of a kernel with their helpers. */
 function shaderFiles(kernel: Kernel): URL[] {
-  const urls = kernel.variants.flatMap((v) => [v.source, ...(v.lib ?? []).map((lib) => new URL(`lib/${lib}.wgsl`, kernelsRoot))]);
+  const urls = kernel.variants.flatMap((v) => [
+    v.source,
+    ...(v.lib ?? []).flatMap((lib) => helpers(kernel, v, lib)).map((name) => new URL(`lib/${name}.wgsl`, kernelsRoot)),
+  ]);
   return [...new Map(urls.filter((u) => u.protocol !== "data:").map((u) => [u.href, u])).values()];
 }
 

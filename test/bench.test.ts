@@ -29,8 +29,9 @@ import { openDevice } from "../engine/node.ts";
 import { add, softmax as softmaxOp } from "../engine/ops/index.ts";
 import { Recorder, union } from "../engine/recorder.ts";
 import { Tape } from "../engine/tape.ts";
-import { shapeClass, Tuning, type TuningFile } from "../engine/tuning.ts";
-import { check, kernel, type Numbers, type Values } from "../kernels/kernel.ts";
+import { shapeClass, sourceHashes, Tuning, type TuningFile } from "../engine/tuning.ts";
+import { check, kernel, type Numbers, storedTypes, type Values } from "../kernels/kernel.ts";
+import { matmul } from "../kernels/matmul/matmul.ts";
 import { softmax } from "../kernels/softmax/softmax.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -195,6 +196,15 @@ test("the engine's own choice stays unless another is clearly faster", () => {
   assert.equal(pick([own, row("a:noisy", [4, 9, 30, 8])], "plain"), { variant: "plain", consts: {} });
   assert.equal(pick([own, row("a:wrong", [1, 1, 1], { error: "wrong" })], "plain"), { variant: "plain", consts: {} });
   assert.equal(pick([own, row("a:plain", [5, 5, 5], { consts: { WG: 32 } })], "plain"), { variant: "plain", consts: { WG: 32 } });
+});
+
+test("tuned choices hang on every helper file that a kernel's matrices may need", async () => {
+  const sources = Object.keys(await sourceHashes(nodeHost, matmul));
+  for (const dtype of storedTypes) assert.ok(sources.includes(`lib/stored_${dtype}.wgsl`), dtype);
+  assert.equal(
+    sources.filter((name) => name.startsWith("lib/packed")),
+    ["lib/packed_int8.wgsl", "lib/packed_int4.wgsl"],
+  );
 });
 
 test("the engine takes a tuned choice for its class of shapes only, and forgets it when a shader changes", async () => {

@@ -80,7 +80,7 @@ export default [
     bench: [
       { N: 160, K: 64 },
       { N: 688, K: 256 },
-      { N: 11008, K: 4096 },
+      { N: 5504, K: 4096 },
     ],
     inputs: ({ N, K }, rng) => ({
       x: rng.normals(K),
