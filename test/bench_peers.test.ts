@@ -10,7 +10,7 @@ import { configOf, type Growth, growthTable, type ModelSize, measureModel, memor
 import { dataOf, errorOf, expected, type PeerCase, peerCases } from "../bench/peers/cases.ts";
 import { hostRows } from "../bench/peers/host.ts";
 import { encodeModel } from "../bench/peers/onnx.ts";
-import { bestRatio, installPeers, type PeerResult, peerLines, runPeers } from "../bench/peers/peers.ts";
+import { bestRatio, installPeers, type PeerResult, pairedRatio, peerLines, runPeers } from "../bench/peers/peers.ts";
 import { open } from "../bench/peers/worldline.ts";
 import { openDevice } from "../engine/node.ts";
 
@@ -95,6 +95,13 @@ test("the best other engine is the fastest right one on WebGPU", () => {
   const lines = peerLines(peerCases[0], results);
   assert.match(lines[3], /x3\.75 of worldline's time, x3\.00 of its processor time/);
   assert.match(lines[5], /its result is wrong/);
+});
+
+test("ratios are taken within a round: a machine that changes its speed between rounds does not move them", () => {
+  // By medians 60 / 10.
+  assert.is(pairedRatio([30, 60, 60], [10, 20, 10]), 3);
+  assert.is(pairedRatio([30, 60, 90], [10]), 3, "rounds after the other has died do not count");
+  assert.is(pairedRatio([30], []), undefined);
 });
 
 test("an ONNX model is protobuf that names its node, its shapes and the two operator sets", () => {

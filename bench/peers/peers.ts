@@ -176,6 +176,12 @@ export async function* runPeers(folder: string, o: PeerOptions, told: (text: str
   }
 }
 
+/** Median over rounds of one engine's time over the other's. Who gives no time any more has died, so that the n-th time of each is of one round. */
+export function pairedRatio(times: readonly number[], own: readonly number[]): number | undefined {
+  const ratios = times.slice(0, own.length).map((ms, round) => ms / own[round]);
+  return ratios.length ? median(ratios) : undefined;
+}
+
 async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, told: (text: string) => void): Promise<PeerResult[]> {
   const answers = new Map<Player, Answer>();
   for (const p of players) {
@@ -197,7 +203,6 @@ async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, 
     }
     if (round >= 3 && performance.now() - begin > o.seconds * 1000) break;
   }
-  // An engine that gives no time any more has died, so that the n-th time of each is of one round.
   const own = [...times].find(([p]) => p.name === "worldline")?.[1] ?? [];
   return players.map((p) => {
     const a = answers.get(p)!;
@@ -207,8 +212,7 @@ async function runCase(players: readonly Player[], c: PeerCase, o: PeerOptions, 
     const { error, first, way, tried, losses } = a;
     if (all.length === 0) return { ...base, error, first, failed: p.dead ?? "it gave no time" };
     const summary = summarize(all);
-    const ratios = all.slice(0, own.length).map((ms, round) => ms / own[round]);
-    const paired = ratios.length ? median(ratios) : undefined;
+    const paired = pairedRatio(all, own);
     return {
       ...base,
       ...summary,
